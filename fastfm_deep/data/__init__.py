@@ -1,0 +1,1 @@
+"""Data on its way in: text, matrices, tables → CSR rows and fields."""

@@ -1,0 +1,1 @@
+"""Compiled kernels: arrays in, arrays changed; they trust what `data/rows.py` has checked."""
