@@ -1,0 +1,73 @@
+"""Factorization machines and DeepFM for large sparse data, on CPUs, at native speed.
+
+Names are looked up when they are first used, so that importing the package pays neither for Numba nor for
+scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fastfm_deep import datasets
+    from fastfm_deep.data.text import TextData, read_text
+    from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+    from fastfm_deep.estimators.saved import load_model
+    from fastfm_deep.training.callbacks import Callback
+    from fastfm_deep.validation import (
+        DivergenceError,
+        FastFMError,
+        InputError,
+        ModelFileError,
+        TableTooLargeError,
+        TextFormatError,
+    )
+
+_HOMES = {
+    "Callback": "training.callbacks",
+    "DivergenceError": "validation",
+    "FMClassifier": "estimators.fm",
+    "FMRegressor": "estimators.fm",
+    "FastFMError": "validation",
+    "InputError": "validation",
+    "ModelFileError": "validation",
+    "TableTooLargeError": "validation",
+    "TextData": "data.text",
+    "TextFormatError": "validation",
+    "load_model": "estimators.saved",
+    "read_text": "data.text",
+}
+
+__all__ = [
+    "Callback",
+    "DivergenceError",
+    "FMClassifier",
+    "FMRegressor",
+    "FastFMError",
+    "InputError",
+    "ModelFileError",
+    "TableTooLargeError",
+    "TextData",
+    "TextFormatError",
+    "__version__",
+    "datasets",
+    "load_model",
+    "read_text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "datasets":
+        return importlib.import_module("fastfm_deep.datasets")
+    if name in _HOMES:
+        found = getattr(importlib.import_module(f"fastfm_deep.{_HOMES[name]}"), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,221 @@
+"""Explicit vectors for the inner loops: a *lane vector* is `width` float32 values in one register (or several).
+
+With `n_factors` known only at run time LLVM guards its vector loops with run-time checks; with a compile-time
+constant it unrolls them and, unable to prove that arrays do not overlap, leaves scalar code. So the kernels say
+what they want: loads and stores by address, arithmetic, a sum across lanes. The width comes in through the type
+of the `lanes` argument, a tuple of that length (see `LANES`), because types are what Numba compiles for.
+
+Every load and store is emitted with the alignment of one float: as fast on aligned data, and a table that
+pickle, joblib or a memory map placed elsewhere is no crash. Only generic vector IR is used: the `llvm.x86`
+intrinsics abort the process on other CPUs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.datamodel import models
+from numba.core.extending import intrinsic, overload, register_model
+
+LANES: dict[int, tuple[int, ...]] = {width: (0,) * width for width in (4, 8, 16)}
+"""Marker to pass for each width; a kernel is compiled once for each."""
+
+_FLAGS = ("nsz", "arcp", "contract", "afn", "reassoc")
+_FLOAT = ir.FloatType()
+_FLOAT_ALIGN = 4
+
+
+class LaneVector(types.Type):
+    """Numba type of `width` float32 values."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        super().__init__(name=f"LaneVector({width})")
+
+
+@register_model(LaneVector)
+class _LaneVectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, lane_type: LaneVector) -> None:
+        super().__init__(manager, lane_type, ir.VectorType(_FLOAT, lane_type.width))
+
+
+def _vector(lane_type: LaneVector) -> ir.VectorType:
+    return ir.VectorType(_FLOAT, lane_type.width)
+
+
+def _splat(builder: Any, vector: ir.VectorType, scalar: Any) -> Any:
+    first = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def _call(builder: Any, name: str, result: Any, arguments: list[Any], **options: Any) -> Any:
+    function_type = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+    return builder.call(function, arguments, **options)
+
+
+@intrinsic
+def zeros(typingctx, lanes):
+    """A lane vector of zeros, as wide as the marker `lanes` is long."""
+    lane_type = LaneVector(len(lanes))
+
+    def codegen(context, builder, signature, arguments):
+        vector = _vector(lane_type)
+        return ir.Constant(vector, [ir.Constant(_FLOAT, 0.0)] * vector.count)
+
+    return lane_type(lanes), codegen
+
+
+@intrinsic
+def splat(typingctx, lanes, scalar):
+    """The float32 `scalar` in every lane."""
+    lane_type = LaneVector(len(lanes))
+
+    def codegen(context, builder, signature, arguments):
+        return _splat(builder, _vector(lane_type), arguments[1])
+
+    return lane_type(lanes, types.float32), codegen
+
+
+@intrinsic
+def load(typingctx, lanes, address):
+    """The float32 values that lie at `address`."""
+    lane_type = LaneVector(len(lanes))
+
+    def codegen(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[1], _vector(lane_type).as_pointer())
+        return builder.load(pointer, align=_FLOAT_ALIGN)
+
+    return lane_type(lanes, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, address, lane_vector):
+    """Write the lanes to `address`."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer = builder.inttoptr(arguments[0], arguments[1].type.as_pointer())
+        builder.store(arguments[1], pointer, align=_FLOAT_ALIGN)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, lane_vector), codegen
+
+
+def _arithmetic(operation: str, docstring: str) -> Any:
+    def typing(typingctx, left, right):
+        def codegen(context, builder, signature, arguments):
+            return getattr(builder, operation)(arguments[0], arguments[1], flags=_FLAGS)
+
+        return left(left, right), codegen
+
+    typing.__name__ = operation
+    typing.__doc__ = docstring
+    return intrinsic(typing)
+
+
+add = _arithmetic("fadd", "left + right, lane by lane.")
+subtract = _arithmetic("fsub", "left - right, lane by lane.")
+multiply = _arithmetic("fmul", "left * right, lane by lane.")
+divide = _arithmetic("fdiv", "left / right, lane by lane.")
+
+
+@intrinsic
+def square_root(typingctx, lane_vector):
+    """The square root of each lane."""
+
+    def codegen(context, builder, signature, arguments):
+        vector = arguments[0].type
+        return _call(builder, f"llvm.sqrt.v{vector.count}f32", vector, [arguments[0]], fastmath=_FLAGS)
+
+    return lane_vector(lane_vector), codegen
+
+
+@intrinsic
+def sum_lanes(typingctx, lane_vector):
+    """The sum across lanes, a float32."""
+
+    def codegen(context, builder, signature, arguments):
+        name = f"llvm.vector.reduce.fadd.v{arguments[0].type.count}f32"
+        return _call(builder, name, _FLOAT, [ir.Constant(_FLOAT, 0.0), arguments[0]], fastmath=_FLAGS)
+
+    return types.float32(lane_vector), codegen
+
+
+@intrinsic
+def pointer(typingctx, array):
+    """A typed pointer to the data of `array`: unlike an array it costs no reference count when passed on.
+
+    A broadcast array (strides of 0, see `data.rows.fold_ones`) gives a pointer to bytes; see `all_ones`.
+    """
+    pointed = array.dtype if array.layout == "C" else types.uint8
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.bitcast(data, context.get_value_type(signature.return_type))
+
+    return types.CPointer(pointed)(array), codegen
+
+
+def all_ones(values):
+    """Whether every value is 1.0; the type of the pointer says so, at compile time."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(all_ones, inline="always")
+def _all_ones(values):
+    if values.dtype == types.uint8:
+        return lambda values: True
+    return lambda values: False
+
+
+@intrinsic
+def at(typingctx, pointer, index):
+    """The number that `pointer` holds at `index`."""
+
+    def codegen(context, builder, signature, arguments):
+        address = builder.gep(arguments[0], [arguments[1]])
+        return builder.load(address, align=context.get_abi_sizeof(address.type.pointee))
+
+    return pointer.dtype(pointer, types.intp), codegen
+
+
+@intrinsic
+def put(typingctx, pointer, index, value):
+    """Write `value` to `index` of `pointer`."""
+
+    def codegen(context, builder, signature, arguments):
+        address = builder.gep(arguments[0], [arguments[1]])
+        builder.store(arguments[2], address, align=context.get_abi_sizeof(address.type.pointee))
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp, pointer.dtype), codegen
+
+
+@intrinsic
+def address_of(typingctx, pointer, index):
+    """The address of `index` of `pointer`, an integer."""
+
+    def codegen(context, builder, signature, arguments):
+        address = builder.gep(arguments[0], [arguments[1]])
+        return builder.ptrtoint(address, context.get_value_type(types.intp))
+
+    return types.intp(pointer, types.intp), codegen
+
+
+@intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at `address`, which need not be valid."""
+
+    def codegen(context, builder, signature, arguments):
+        byte_pointer = ir.IntType(8).as_pointer()
+        int32 = ir.IntType(32)
+        # Read, keep in all levels, data cache.
+        how = [ir.Constant(int32, 0), ir.Constant(int32, 3), ir.Constant(int32, 1)]
+        pointer = builder.inttoptr(arguments[0], byte_pointer)
+        _call(builder, "llvm.prefetch.p0", ir.VoidType(), [pointer, *how])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
