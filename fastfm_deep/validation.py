@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import stat
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,6 +29,10 @@ class TableTooLargeError(InputError, MemoryError):
     """A parameter table that would not fit into the memory of this machine."""
 
 
+class MissingFileError(InputError, FileNotFoundError):
+    """A file to be read that is not there."""
+
+
 class ModelFileError(InputError):
     """A file that is no whole, unaltered model of a format number this version knows."""
 
@@ -45,8 +50,10 @@ def check_integer(name: str, value: Any, *, minimum: int) -> int:
     return int(value)
 
 
-def check_real(name: str, value: Any, *, minimum: float = 0.0, above: bool = False) -> float:
-    """Return `value` as a finite float of at least (`above=True`: greater than) `minimum`."""
+def check_real(
+    name: str, value: Any, *, minimum: float = 0.0, above: bool = False, maximum: float = 1e30
+) -> float:
+    """Return `value` as a float of at least (`above=True`: greater than) `minimum`, at most `maximum`."""
     rule = f"{'greater than' if above else 'at least'} {minimum:g}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise InputError(f"{name}={value!r} must be a number {rule}.")
@@ -55,7 +62,16 @@ def check_real(name: str, value: Any, *, minimum: float = 0.0, above: bool = Fal
         raise InputError(f"{name}={value!r} must be a finite number {rule}.")
     if number < minimum or (above and number == minimum):
         raise InputError(f"{name}={value!r} must be {rule}.")
+    if number > maximum:
+        raise InputError(f"{name}={value!r} must be at most {maximum:g}.")
     return number
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False (NumPy's too)."""
+    if str(value) not in ("True", "False") or isinstance(value, str):
+        raise InputError(f"{name}={value!r} must be True or False.")
+    return bool(value)
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str], *, hint: str = "") -> str:
@@ -143,4 +159,225 @@ def row_value_error(row: int, column: int, value: Any) -> InputError:
     return InputError(
         f"{name} is beyond the range of float32, +-3.4028235e+38, in which rows are kept; scale column "
         f"{column} down."
+    )
+
+
+def field_room_error(n_features: int, n_fields: int) -> InputError:
+    """Say that there are fewer features than fields to hold them."""
+    return InputError(
+        f"n_features={n_features} must be at least n_fields={n_fields}, one feature a field; raise n_features "
+        "or lower n_fields."
+    )
+
+
+def upper_bound_error(name: str, value: Any, rule: str) -> InputError:
+    """Say that a number is too large; `rule` reads "must be ..."."""
+    return InputError(f"{name}={value!r} must be {rule}.")
+
+
+def seed_error(value: Any) -> InputError:
+    """Say that a random_state cannot seed anything."""
+    return InputError(
+        f"random_state={value!r} must be None, an integer of at least 0, a numpy.random.Generator or a "
+        "numpy.random.RandomState."
+    )
+
+
+def table_too_large_error(n_features: int, n_factors: int, n_bytes: int, free: int) -> TableTooLargeError:
+    """Say how large the tables would be, and what makes them smaller."""
+    return TableTooLargeError(
+        f"n_features={n_features} with n_factors={n_factors} needs parameter tables of {n_bytes / 2**30:.3g} GiB, "
+        f"but {free / 2**30:.3g} GiB of memory are free. Take fewer factors, hash the column ids into a smaller "
+        "range (2**22 columns, for example), or number only the columns that occur."
+    )
+
+
+def divergence_error(
+    epoch: int, train_loss: float, limit: float, null_loss: float, learning_rate: float, kept_epoch: int
+) -> DivergenceError:
+    """Say when training went astray, and with what learning rate to try again."""
+    found = f"train_loss={train_loss:.4g}" if math.isfinite(train_loss) else "a loss that is no finite number"
+    if train_loss <= limit:
+        found = "parameters that are no finite numbers"
+    weights = f"the weights of epoch {kept_epoch}" if kept_epoch else "the weights from before this fit"
+    return DivergenceError(
+        f"Training diverged in epoch {epoch}: {found} with learning_rate={learning_rate:g} (a constant answer "
+        f"would lose {null_loss:.4g}); {weights} were put back. Try learning_rate={learning_rate / 10:g}, and "
+        "scale columns or targets with extreme values down."
+    )
+
+
+def missing_targets_error(name: str) -> InputError:
+    """Say that there are no targets, in the words scikit-learn's own checks look for."""
+    return InputError(f"This estimator requires y to be passed, but the target {name} is None.")
+
+
+def length_error(name: str, found: int, n_rows: int) -> InputError:
+    """Say that X and what belongs to its rows differ in length."""
+    return InputError(
+        f"{name} has {found} entries, but X has inconsistent numbers of samples: {n_rows} rows; give one entry "
+        "for each row."
+    )
+
+
+def target_value_error(name: str, row: int, value: Any) -> InputError:
+    """Say that a target is missing or infinite."""
+    kind = "infinity" if value in (math.inf, -math.inf) else "NaN"
+    return InputError(f"{name}[{row}]={value} (row {row}): {name} contains {kind}. Drop such rows first.")
+
+
+def class_count_error(name: str, classes: Any) -> InputError:
+    """Say that a binary classifier needs two classes."""
+    if len(classes) < 2:
+        found = f"one class, {classes[0]!r}" if len(classes) else "no class"
+        return InputError(
+            f"{name} holds {found}, but a classifier needs two; a chunk of one class is fine for "
+            "partial_fit(X, y, classes=[...])."
+        )
+    shown = ", ".join(repr(label) for label in classes[:5].tolist())
+    return InputError(
+        f"Only binary classification is supported. {name} holds {len(classes)} labels ({shown}"
+        f"{', ...' if len(classes) > 5 else ''}): the type of the target is multiclass. Use "
+        "sklearn.multiclass.OneVsRestClassifier, or FMRegressor for ratings."
+    )
+
+
+def unknown_label_error(name: str, row: int, label: Any, classes: Any) -> InputError:
+    """Say that a label is none of the classes the model knows."""
+    return InputError(
+        f"{name}[{row}]={label!r} is none of the classes {classes.tolist()}; all labels must be known from the "
+        "first fit (or its classes=) on."
+    )
+
+
+def weight_error(name: str, row: int, value: float) -> InputError:
+    """Say that a sample weight cannot be used."""
+    return InputError(
+        f"{name}[{row}]={value:g} must be a finite number from 0 (the row has no effect) to 1e30; replace it."
+    )
+
+
+def input_path_error(path: str, fault: str) -> InputError:
+    """Say that a file named on the command line cannot be read."""
+    return InputError(f"{path} {fault}; give the name of a text file that can be read.")
+
+
+def same_file_error(path: str) -> InputError:
+    """Say that the output would overwrite an input."""
+    return InputError(f"--out={path} is one of the files to be read; take another name.")
+
+
+def narrow_table_error(n_features: int, path: str, largest: int, base: int) -> InputError:
+    """Say that `n_features` leaves no room for an id of a text file."""
+    return InputError(
+        f"n_features={n_features} is too small: {path} holds the id {largest}, and ids count from {base}; "
+        f"use n_features={largest - base + 1} or more."
+    )
+
+
+def unwatched_error(option: str) -> InputError:
+    """Say that an option is about a validation file that was not given."""
+    return InputError(f"{option} needs --valid, the file to measure on after each epoch.")
+
+
+class OutputError(FastFMError, OSError):
+    """A file could not be written to its end; the previous one is as it was."""
+
+
+def output_path_error(text: str, fault: str, way_out: str = "take another name") -> InputError:
+    """Say that no file can be written at a path."""
+    return InputError(f"The output {text!r} {fault}; {way_out}.")
+
+
+_FILE_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFREG: "a regular file",
+}
+
+
+def file_kind(mode: int) -> str:
+    """What `st_mode` of a path says it is, in words."""
+    return _FILE_KINDS.get(stat.S_IFMT(mode), "something special")
+
+
+def unwritable_folder_error(text: str, folder: Any, reason: str | None = None) -> InputError:
+    """Say that no file can be made in the folder of an output."""
+    why = f" ({reason})" if reason else ""
+    return output_path_error(
+        text,
+        f"lies in the folder {folder}, in which no file can be made{why}",
+        "allow writing there or take another folder",
+    )
+
+
+def write_error(text: str, error: OSError) -> OutputError:
+    """Say that the disk, or a limit, stopped an output before its end."""
+    found = OutputError(
+        f"The output {text!r} could not be written: {error.strerror or error}. Make room (or raise the limit) and "
+        "try again; what stood under this name is as it was."
+    )
+    found.errno = error.errno
+    return found
+
+
+def model_file_error(path: str, fault: str, way_out: str) -> ModelFileError:
+    """Say that a file is no model that can be used."""
+    return ModelFileError(f"The model file {path!r} {fault}; {way_out}.")
+
+
+def missing_model_error(path: str) -> MissingFileError:
+    """Say that there is no model file of a name."""
+    return MissingFileError(f"There is no model file {path!r}; give the name of a file that save() has written.")
+
+
+def model_content_error(fault: str) -> InputError:
+    """Say that something to be saved does not fit into a model file."""
+    return InputError(f"The model cannot be saved: {fault}.")
+
+
+def newer_model_error(path: str, number: int, version: str, known: int) -> ModelFileError:
+    """Say that a model file is of a format that is not known yet."""
+    return model_file_error(
+        path,
+        f"has format number {number}, as written by fastfm_deep {version}, but this version reads up to {known}",
+        "install a newer fastfm_deep",
+    )
+
+
+def unknown_base_error(path: str) -> InputError:
+    """Say that a model does not tell how the ids of text files count."""
+    return InputError(
+        f"{path} was trained from Python and does not tell whether ids in text files count from 0 or from 1; "
+        "say so with --base=0 or --base=1."
+    )
+
+
+def other_base_error(path: str, base: str, kept: int) -> InputError:
+    """Say that a model was trained on ids that count otherwise."""
+    return InputError(
+        f"--base={base} contradicts {path}, which was trained on ids that count from {kept}; leave --base out."
+    )
+
+
+def other_task_error(option: str, task: str) -> InputError:
+    """Say that an option belongs to the other task."""
+    return InputError(f"{option} goes with --task={task} alone; leave it out or change the task.")
+
+
+def unknown_class_error(name: str, known: list[str]) -> InputError:
+    """Say that an estimator is of a class that `load_model` would not find."""
+    listed = ", ".join(known)
+    return model_content_error(f"{name} is none of {listed}, which load_model can build; use pickle for it")
+
+
+def label_count_error(files: str, labels: list[float]) -> InputError:
+    """Say that the labels of training files are not those of two classes."""
+    shown = ", ".join(f"{label:g}" for label in labels[:5]) + (", ..." if len(labels) > 5 else "")
+    found = f"{len(labels)} different labels ({shown})" if len(labels) > 1 else f"one label only, {shown}"
+    return InputError(
+        f"{files}: {found}, but --task=binary needs two; use --task=regression if labels are numbers to predict."
     )

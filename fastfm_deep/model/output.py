@@ -62,7 +62,8 @@ def check_output_path(path: str | os.PathLike[str]) -> Path:
 
 def _check_folder(text: str, folder: Path) -> None:
     if not folder.exists():
-        raise validation.output_path_error(text, f"lies in the folder {folder}, which does not exist", "create it first")
+        fault = f"lies in the folder {folder}, which does not exist"
+        raise validation.output_path_error(text, fault, "create it first")
     if not folder.is_dir():
         raise validation.output_path_error(text, f"lies in {folder}, which is no folder", "name a folder")
     if not os.access(folder, os.W_OK | os.X_OK):

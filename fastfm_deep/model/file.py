@@ -1,0 +1,215 @@
+"""Model files: named arrays and a description in one safetensors file, in which no damage goes unnoticed.
+
+A *model file* is 8 bytes with the length of the header, the header (see `model.header`), and the arrays one after
+the other, little-endian, each at a multiple of 64 bytes. Reading it runs no code, and allocates nothing larger
+than the file.
+
+It is written and read here and not by the safetensors package, which wants all arrays contiguous at once, knows
+no checksums, and copies what it reads. Any safetensors reader opens the file nevertheless.
+"""
+
+from __future__ import annotations
+
+import mmap as memory_map
+import os
+import stat
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+from fastfm_deep import validation
+from fastfm_deep.model import header as headers
+from fastfm_deep.model.output import replace_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Bytes that are read, summed up and written at a time: still in the cache when they are needed again.
+_PIECE = 1 << 20
+
+
+class ModelFile(NamedTuple):
+    """What a model file holds: what the model is, and its arrays."""
+
+    header: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+
+def write_model_file(
+    path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]], header: dict[str, Any]
+) -> None:
+    """Write arrays and a description to a file that appears whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        As for `replace_file`.
+    arrays : dict of str to array
+        Numbers or booleans of any shape; views with gaps too, which are not copied as a whole. Names are made of
+        letters, digits, "_" and ".".
+    header : dict
+        Anything that JSON can hold; tuples come back as lists.
+
+    Raises
+    ------
+    InputError
+        Nothing can be written at `path`, or something given does not fit into a model file.
+    OutputError
+        The disk is full; the previous file is as it was.
+
+    Examples
+    --------
+    >>> write_model_file("m.safetensors", {"w": np.zeros(3)}, {"class": "Example"})  # doctest: +SKIP
+    """
+    placed = headers.place_arrays(arrays)
+    entries = {name: entry for name, (entry, _) in placed.items()}
+    length = len(headers.header_bytes(header, entries, dict.fromkeys(entries, f"{0:08x}")))
+    with replace_file(path) as file:
+        # The header stands before the arrays, but holds their checksums: it is written last, into the room left.
+        file.seek(8 + length)
+        checksums = {name: _write_array(file, array) for name, (_, array) in placed.items()}
+        file.seek(0)
+        file.write(length.to_bytes(8, "little"))
+        file.write(headers.header_bytes(header, entries, checksums))
+
+
+def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Parts of an array in the order of the file: views where it is contiguous, else small copies."""
+    if not array.size:
+        return
+    flat = array.reshape(-1) if array.flags.c_contiguous else array
+    n_rows = max(1, _PIECE * len(flat) // array.nbytes)
+    for first in range(0, len(flat), n_rows):
+        yield np.ascontiguousarray(flat[first : first + n_rows]).reshape(-1)
+
+
+def _write_array(file: BinaryIO, array: NDArray[Any]) -> str:
+    """Write an array and return its checksum."""
+    checksum = 0
+    for piece in _pieces(array):
+        content = _bytes_of(piece.astype(piece.dtype.newbyteorder("<"), copy=False))
+        checksum = zlib.crc32(content, checksum)
+        file.write(content)
+    return f"{checksum:08x}"
+
+
+def _bytes_of(piece: NDArray[Any]) -> memoryview:
+    return piece.view(np.uint8).data
+
+
+def read_model_file(path: str | os.PathLike[str], mmap: bool = False) -> ModelFile:
+    """Read a file that `write_model_file` wrote, and check every byte of it.
+
+    Parameters
+    ----------
+    path : str or path
+    mmap : bool, default False
+        Map the arrays instead of reading them: they are read-only then, and processes that map the same file
+        share its memory. All bytes are still checked, once, now. The file may be replaced while it is mapped, as
+        `write_model_file` does, but not shortened in place: a process that touches a page that is gone ends.
+
+    Returns
+    -------
+    ModelFile
+        The description and the arrays, which can be written to unless they are mapped.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file; also a FileNotFoundError.
+    ModelFileError
+        It is no model file, or damaged, cut off, or of a newer format.
+
+    Examples
+    --------
+    >>> header, arrays = read_model_file("m.safetensors")  # doctest: +SKIP
+    """
+    name = os.fsdecode(path)
+    with _open(name) as file:
+        try:
+            header, first = _read_header(file, name)
+            mapped = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ) if mmap else None
+            arrays = {}
+            for key, entry in header.entries.items():
+                array, checksum = _read_array(file, mapped, first + entry.start, entry)
+                if checksum != header.checksums[key]:
+                    raise _damaged(name, f"the array {key[:40]!r} does not match its checksum")
+                if not key.startswith(headers.PADDING):
+                    arrays[key] = array
+        except OSError as error:
+            fault = f"cannot be read: {error.strerror or error}"
+            raise validation.model_file_error(name, fault, "take a copy that can") from error
+    return ModelFile(header.description, arrays)
+
+
+def _open(name: str) -> BinaryIO:
+    """Open a regular file; opening a FIFO in the ordinary way would wait for someone to write to it."""
+    try:
+        number = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise validation.missing_model_error(name) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise validation.model_file_error(name, f"cannot be opened: {reason}", "take one that can") from error
+    mode = os.fstat(number).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(number)
+        raise _foreign(name, f"is {validation.file_kind(mode)}, no regular file")
+    return open(number, "rb")
+
+
+def _read_header(file: BinaryIO, name: str) -> tuple[headers.Header, int]:
+    """The header, compared with the size of the file, and where the first array starts."""
+    size = os.fstat(file.fileno()).st_size
+    if size == 0:
+        raise _foreign(name, "is empty")
+    length = int.from_bytes(file.read(8), "little")
+    # The length may be any number here: no room is made for more than there is, nor than a header may have.
+    part = file.read(min(length, size, headers.MAX_HEADER))
+    if len(part) < length:
+        if part.startswith(headers.PREFIX):
+            raise _damaged(name, f"it ends after {size} bytes, within its header")
+        raise _foreign(name, "is no model of fastfm_deep, nor any other safetensors file")
+    try:
+        header = headers.parse_header(part)
+    except headers.ForeignError:
+        raise _foreign(name, "holds no model of fastfm_deep") from None
+    except headers.HeaderError as error:
+        raise _damaged(name, f"its header {error}") from None
+    except headers.NewerFormatError as error:
+        raise validation.newer_model_error(name, error.number, error.version, headers.FORMAT) from None
+    expected = 8 + length + header.data_size
+    if size < expected:
+        raise _damaged(name, f"it ends after {size} of {expected} bytes")
+    if size > expected:
+        raise _damaged(name, f"{size - expected} bytes follow its end")
+    return header, 8 + length
+
+
+def _read_array(
+    file: BinaryIO, mapped: memory_map.mmap | None, position: int, entry: headers.Entry
+) -> tuple[NDArray[Any], str]:
+    """An array, mapped or read, and the checksum of its bytes."""
+    checksum = 0
+    if mapped is not None:
+        array = np.ndarray(entry.shape, entry.dtype, buffer=mapped, offset=position)
+        for piece in _pieces(array):
+            checksum = zlib.crc32(_bytes_of(piece), checksum)
+        return array, f"{checksum:08x}"
+    array = np.empty(entry.shape, entry.dtype)
+    file.seek(position)
+    for piece in _pieces(array):  # views: the array is contiguous
+        content = _bytes_of(piece)
+        n_read = file.readinto(content)  # type: ignore[attr-defined]
+        checksum = zlib.crc32(content[:n_read], checksum)
+    return array, f"{checksum:08x}"
+
+
+def _damaged(name: str, fault: str) -> validation.ModelFileError:
+    return validation.model_file_error(name, f"is damaged: {fault}", "save the model again or take a whole copy")
+
+
+def _foreign(name: str, fault: str) -> validation.ModelFileError:
+    return validation.model_file_error(name, fault, "give the name of a file that save() has written")

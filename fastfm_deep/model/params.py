@@ -1,0 +1,188 @@
+"""What is learned: the parameter tables of a factorization machine, and what turns their scores into answers.
+
+A *table* has one row for each feature. Padding and states are part of its rows, because what one update of a
+feature touches should lie together: a random cache line is the unit that the memory system pays for.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastfm_deep import validation
+from fastfm_deep.kernels.lanes import LANES
+from fastfm_deep.kernels.updates import RULES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ALIGN = 64
+
+
+class Parameters(NamedTuple):
+    """The tables, as kernels take them; float32 all.
+
+    Attributes
+    ----------
+    factors : array (n_features, stride)
+        In each row the factors, zeros up to `padded_factors`, then as many states for each rule state.
+    linear : array (n_features, linear width)
+        In each row the weight, then its states; see `kernels.updates`.
+    intercept : array (linear width,)
+        Likewise.
+    inverse_scale : array (n_features,), or (0,) where all are 1
+        What the values of a column are multiplied by before anything else.
+    padded_factors : int
+        Factors of a row with the zeros behind them.
+    """
+
+    factors: NDArray[np.float32]
+    linear: NDArray[np.float32]
+    intercept: NDArray[np.float32]
+    inverse_scale: NDArray[np.float32]
+    padded_factors: int
+
+
+@dataclass
+class FMModel:
+    """A factorization machine: tables, and the units its answers are in.
+
+    The answer to a row is `center + scale * raw`, where raw is what the tables say.
+    """
+
+    params: Parameters
+    n_factors: int
+    rule: str | None  # the update rule whose states the tables hold; None: a copy for scoring
+    occurs: NDArray[np.uint8]  # (n_features,): whether the column occurred in training
+    center: float = 0.0
+    scale: float = 1.0
+    epochs: int = 0  # finished so far
+
+    @property
+    def n_features(self) -> int:
+        """Width of the rows it takes."""
+        return len(self.params.linear)
+
+    def coef(self) -> NDArray[np.float32]:
+        """Linear weights (n_features,), in the units of the caller's columns and answers."""
+        coef = self.params.linear[:, 0] * np.float32(self.scale)
+        if len(self.params.inverse_scale):
+            coef *= self.params.inverse_scale
+        return coef
+
+    def factors(self) -> NDArray[np.float32]:
+        """Factors (n_features, n_factors), likewise."""
+        factors = self.params.factors[:, : self.n_factors] * np.float32(math.sqrt(self.scale))
+        if len(self.params.inverse_scale):
+            factors *= self.params.inverse_scale[:, None]
+        return factors
+
+    def intercept(self) -> float:
+        """The answer to an empty row, before the link function."""
+        return self.center + self.scale * float(self.params.intercept[0])
+
+
+def padded(n_factors: int) -> int:
+    """Numbers that `n_factors` take up: whole vectors of 4, 8 or 16 lanes."""
+    if n_factors <= 4:
+        return 4 if n_factors else 0
+    return -(-n_factors // 8) * 8
+
+
+def lanes_for(padded_factors: int) -> tuple[int, ...]:
+    """The marker of the widest lanes that divide a row of factors."""
+    return LANES[16 if padded_factors % 16 == 0 else 8 if padded_factors % 8 == 0 else 4]
+
+
+def allocate(n_features: int, n_factors: int, rule: str | None) -> Parameters:
+    """Tables of zeros, with room for the states of `rule`.
+
+    Raises
+    ------
+    TableTooLargeError
+        They would not fit into the memory that is free now; nothing has been allocated then.
+    """
+    width, n_states = (RULES[rule].linear_width, RULES[rule].factor_states) if rule else (1, 0)
+    padded_factors = padded(n_factors)
+    stride = -(-padded_factors * (1 + n_states) // 8) * 8 if n_states else padded_factors
+    n_bytes = 4 * n_features * (stride + width)
+    free = free_memory()
+    if n_bytes > free:
+        raise validation.table_too_large_error(n_features, n_factors, n_bytes, free)
+    try:
+        factors = _aligned_zeros(n_features if stride else 0, stride)
+        linear = _aligned_zeros(n_features, width)
+    except MemoryError:
+        raise validation.table_too_large_error(n_features, n_factors, n_bytes, free) from None
+    intercept, inverse_scale = np.zeros(width, np.float32), np.empty(0, np.float32)
+    return Parameters(factors, linear, intercept, inverse_scale, padded_factors)
+
+
+def _aligned_zeros(n_rows: int, width: int) -> NDArray[np.float32]:
+    """Zeros on cache lines of their own: for speed only, nothing relies on it."""
+    flat = np.zeros(n_rows * width + _ALIGN // 4, np.float32)
+    first = (-flat.ctypes.data % _ALIGN) // 4
+    return flat[first : first + n_rows * width].reshape(n_rows, width)
+
+
+def free_memory() -> int:
+    """Bytes this process can still take, by the kernel's estimate and the limit of its control group."""
+    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                free = int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            # Pages of files count as used, but are given up when memory is needed; half of it is a guess.
+            room = int(Path(limit).read_text()) - int(Path(used).read_text()) // 2
+        except (OSError, ValueError):  # absent, or "max"
+            continue
+        free = min(free, max(room, 0))
+    return free
+
+
+def for_scoring(model: FMModel) -> Parameters:
+    """The tables as read-only views, so that every caller's scoring runs the same compiled code."""
+    return Parameters(*(_read_only(part) for part in model.params[:4]), model.params.padded_factors)  # type: ignore[arg-type]
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = np.require(array, requirements=["C", "A"]).view()
+    view.flags.writeable = False
+    return view
+
+
+def for_training(model: FMModel, rule: str) -> FMModel:
+    """A model that training may change in place: with states of `rule`, fresh ones if it holds no such.
+
+    The tables of `model` are used themselves where they fit and can be written.
+    """
+    params = model.params
+    writable = all(part.flags.writeable and part.flags.c_contiguous for part in params[:3])
+    if model.rule == rule and writable:
+        return model
+    new = allocate(model.n_features, model.n_factors, rule)
+    if model.rule == rule:
+        for target, source in zip(new[:3], params[:3], strict=True):
+            target[...] = source
+    else:
+        fresh = RULES[rule]
+        new.factors[:, new.padded_factors :] = fresh.factor_start
+        new.factors[:, : model.n_factors] = params.factors[:, : model.n_factors]
+        new.linear[:, 1:] = fresh.start
+        new.intercept[1:] = fresh.start
+        new.linear[:, 0] = params.linear[:, 0]
+        new.intercept[0] = params.intercept[0]
+    new = new._replace(inverse_scale=params.inverse_scale)
+    return FMModel(new, model.n_factors, rule, model.occurs.copy(), model.center, model.scale, model.epochs)
