@@ -1,0 +1,211 @@
+"""Saved estimators: what a model file holds of them, and the way back."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastfm_deep import validation
+from fastfm_deep.estimators.base import BaseFM
+from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+from fastfm_deep.model.file import read_model_file, write_model_file
+from fastfm_deep.model.params import FMModel, allocate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_CLASSES: dict[str, type[BaseFM]] = {"FMClassifier": FMClassifier, "FMRegressor": FMRegressor}
+# What a fit leaves on an estimator beside its model, each a number, text or list; the first four always.
+_PLAIN_ATTRIBUTES = (
+    "n_features_in_",
+    "history_",
+    "best_epoch_",
+    "best_score_",
+    "target_range_",
+    "text_base_",
+)
+_MAX_LABEL = 1 << 20  # bytes; a file must not decide alone how much is allocated
+
+
+def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimizer: bool) -> None:
+    """Write a fitted estimator; see `BaseFM.save`."""
+    if _CLASSES.get(type(estimator).__name__) is not type(estimator):
+        raise validation.unknown_class_error(type(estimator).__name__, list(_CLASSES))
+    model = estimator._model
+    params = model.params
+    arrays: dict[str, NDArray[Any]] = {
+        "factors": params.factors[:, : model.n_factors],
+        "linear": params.linear[:, 0],
+        "intercept": params.intercept[:1],
+        "occurs": np.packbits(model.occurs),
+    }
+    if len(params.inverse_scale):
+        arrays["inverse_scale"] = params.inverse_scale
+    if include_optimizer and model.rule is not None:
+        arrays["factor_states"] = params.factors[:, params.padded_factors :]
+        arrays["linear_states"] = params.linear[:, 1:]
+        arrays["intercept_states"] = params.intercept[1:]
+    header = {
+        "class": type(estimator).__name__,
+        "hyper_parameters": _hyper_parameters(estimator),
+        "n_features": model.n_features,
+        "n_factors": model.n_factors,
+        "link": "logistic" if isinstance(estimator, FMClassifier) else "identity",
+        "rule": model.rule if include_optimizer else None,
+        "center": model.center,
+        "scale": model.scale,
+        "epochs": model.epochs,
+        "attributes": {name: getattr(estimator, name) for name in _PLAIN_ATTRIBUTES if hasattr(estimator, name)},
+    }
+    if hasattr(estimator, "feature_names_in_"):
+        header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
+    if isinstance(estimator, FMClassifier):
+        header["classes"] = _labels_to_header(estimator.classes_)
+    write_model_file(path, arrays, _without_nan(header))
+
+
+def _without_nan(value: Any) -> Any:
+    """Numbers that JSON does not know become None: the score of an epoch, at worst."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _hyper_parameters(estimator: BaseFM) -> dict[str, Any]:
+    parameters = estimator.get_params(deep=False)
+    if not isinstance(parameters["random_state"], int | np.integer | None):
+        parameters["random_state"] = None  # a generator has moved on
+    weights = parameters.get("class_weight")
+    if isinstance(weights, dict):
+        labels = _labels_to_header(np.array(list(weights)))
+        parameters["class_weight"] = [labels, [float(weight) for weight in weights.values()]]
+    return parameters
+
+
+def _labels_to_header(labels: NDArray[Any]) -> dict[str, Any]:
+    values = labels.tolist()
+    if not all(isinstance(value, str | int | float | bool) for value in values):
+        raise validation.model_content_error(
+            f"its labels are {values}, but a model file holds strings, numbers and booleans; fit on such labels"
+        )
+    return {"dtype": labels.dtype.str, "values": values}
+
+
+def _labels_from_header(stored: dict[str, Any]) -> NDArray[Any]:
+    dtype = np.dtype(stored["dtype"])
+    _require(dtype.itemsize <= _MAX_LABEL, f"labels of {dtype.itemsize} bytes each")
+    return np.array(stored["values"], dtype=dtype)
+
+
+def load_model(path: str | os.PathLike[str]) -> Any:
+    """Read an estimator that `save` wrote; its scores are the same, bit for bit.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    FMClassifier or FMRegressor
+        Fitted. `partial_fit` goes on where it stopped if the file holds the states of the optimizer; else with
+        fresh ones.
+
+    Raises
+    ------
+    ModelFileError
+        The file is damaged, cut off, written by a newer version, or no model at all.
+    FileNotFoundError
+        There is no such file; also an InputError.
+    TableTooLargeError
+        It needs more memory than is free.
+
+    Examples
+    --------
+    >>> from fastfm_deep import load_model
+    >>> model = load_model("clicks.safetensors")  # doctest: +SKIP
+    """
+    header, arrays = read_model_file(path)
+    try:
+        return _estimator_from(header, arrays)
+    except validation.TableTooLargeError:  # nothing is wrong with the file
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise validation.model_file_error(
+            os.fsdecode(path),
+            f"holds no estimator that this version of fastfm_deep can build ({type(error).__name__}: {error})",
+            "save the model again",
+        ) from error
+
+
+def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> BaseFM:
+    parameters = dict(header["hyper_parameters"])
+    if isinstance(parameters.get("class_weight"), list):
+        labels, weights = parameters["class_weight"]
+        parameters["class_weight"] = dict(zip(_labels_from_header(labels).tolist(), weights, strict=True))
+    estimator = _CLASSES[header["class"]](**parameters)
+    attributes = header["attributes"]
+    for name in _PLAIN_ATTRIBUTES[:4]:
+        _require(name in attributes, f"no attribute {name!r}")
+    for name, value in attributes.items():
+        _require(name in _PLAIN_ATTRIBUTES, f"an attribute {name!r}")
+        setattr(estimator, name, tuple(value) if name == "target_range_" else value)
+    if "feature_names" in header:
+        estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
+    if isinstance(estimator, FMClassifier):
+        estimator.classes_ = _labels_from_header(header["classes"])
+        _require(estimator.classes_.shape == (2,), f"{len(estimator.classes_)} classes instead of 2")
+    # Rows are checked against this width, and the kernels trust it.
+    _require(estimator.n_features_in_ == header["n_features"], f"n_features_in_={estimator.n_features_in_}")
+    estimator._model = _model_from(header, arrays)
+    return estimator
+
+
+def _model_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FMModel:
+    n_features, n_factors, rule = header["n_features"], header["n_factors"], header["rule"]
+    center, scale, epochs = float(header["center"]), float(header["scale"]), int(header["epochs"])
+    _require(type(n_features) is int and n_features > 0, f"n_features={n_features}")
+    _require(type(n_factors) is int and n_factors >= 0, f"n_factors={n_factors}")
+    # Of all sizes this one is as long as an array of the file, so that nothing larger than it is allocated.
+    linear = _take(arrays, "linear", (n_features,))
+    factors = _take(arrays, "factors", (n_features if n_factors else 0, n_factors))
+    occurs = _take(arrays, "occurs", (-(-n_features // 8),), np.uint8)
+    params = allocate(n_features, n_factors, rule)
+    params.factors[:, :n_factors] = factors
+    params.linear[:, 0] = linear
+    params.intercept[:1] = _take(arrays, "intercept", (1,))
+    if rule is not None:
+        for name, states in (
+            ("factor_states", params.factors[:, params.padded_factors :]),
+            ("linear_states", params.linear[:, 1:]),
+            ("intercept_states", params.intercept[1:]),
+        ):
+            states[...] = _take(arrays, name, states.shape)
+    if "inverse_scale" in arrays:
+        params = params._replace(inverse_scale=_take(arrays, "inverse_scale", (n_features,)))
+    return FMModel(params, n_factors, rule, np.unpackbits(occurs, count=n_features), center, scale, epochs)
+
+
+def _take(
+    arrays: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any = np.float32
+) -> NDArray[Any]:
+    """An array of the file; without this check NumPy would stretch one of another shape."""
+    array = arrays[name]
+    expected = np.dtype(dtype)
+    _require(
+        array.shape == shape and array.dtype == expected,
+        f"{name} of shape {array.shape} and {array.dtype} instead of {shape} and {expected}",
+    )
+    return array
+
+
+def _require(condition: bool, found: str) -> None:
+    """Give up on a file; `load_model` adds its name."""
+    if not condition:
+        raise ValueError(f"found {found}")

@@ -1,0 +1,232 @@
+"""The step of a factorization machine: what the training loop calls to fit, keep and put back its parameters.
+
+A *step* owns nothing that outlives the fit but the model, which it changes in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastfm_deep.data.rows import CsrRows, fold_ones
+from fastfm_deep.kernels import columns as column_passes
+from fastfm_deep.kernels import fm, tables
+from fastfm_deep.kernels.losses import LOGISTIC, SQUARED
+from fastfm_deep.kernels.updates import RULES, Step
+from fastfm_deep.model.params import FMModel, lanes_for
+from fastfm_deep.model.score import raw_scores, work_per_row
+from fastfm_deep.model.shards import run_shards
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# A column whose values have a root mean square over this is trained in units of that: a step size that suits
+# values of 1 would throw its weight about. One-hot columns and standardised ones stay as they are.
+LARGE_VALUES = 2.0
+# Columns that are started at a time; bounds the memory for their random factors.
+_START_COLUMNS = 65_536
+_COPY_COLUMNS = 262_144
+
+
+class Targets(NamedTuple):
+    """What rows are to be answered with, in the units of training: ±1, or real numbers.
+
+    y : float64 (n_rows,); weight : float64 (n_rows,), or (0,) where all are 1.
+    """
+
+    y: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+class FMStep:
+    """Fits one model to one set of rows."""
+
+    def __init__(
+        self,
+        model: FMModel,
+        rows: CsrRows,
+        targets: Targets,
+        step: Step,
+        init_std: float,
+        seed: int,
+        n_threads: int,
+    ) -> None:
+        """Start the columns that are new to the model, and the intercept if it has seen nothing yet.
+
+        `model` must hold the states of the rule, and be writable; `seed` decides all random numbers, together
+        with the number of epochs the model has been trained for.
+        """
+        self.model = model
+        self.n_threads = n_threads
+        self._step = step
+        self._init_std = init_std
+        self._seed = seed
+        self._targets = targets
+        self._lanes = lanes_for(model.params.padded_factors)
+        id_type = np.int32 if rows.n_rows < 2**31 else np.int64
+        self.row_ids: NDArray[np.integer] = (
+            np.flatnonzero(targets.weight > 0).astype(id_type)
+            if len(targets.weight)
+            else np.arange(rows.n_rows, dtype=id_type)
+        )
+        """Rows that count; those of weight 0 are left out."""
+        self.row_work = work_per_row(rows, model.n_factors)
+        self.loss_scale = model.scale**2 if step.loss == SQUARED else 1.0
+        self._first_epoch = model.epochs
+        is_new = not model.occurs.any()
+        if is_new:
+            self._choose_scales(rows)
+            self._start_intercept()
+        self._rows = rows if len(model.params.inverse_scale) else fold_ones(rows)
+        touched = np.zeros(model.n_features, np.uint8)
+        column_passes.mark_columns(rows, self.row_ids, touched)
+        self._columns = np.flatnonzero(touched)
+        del touched
+        self._new_columns = self._columns[model.occurs[self._columns] == 0]
+        model.occurs[self._columns] = 1
+        self._kept: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._start_columns()
+        self.copies_per_epoch = min(1.0, len(self._rows.indices) / (8.0 * max(1, len(self._columns))))
+        if not is_new:
+            self.keep()
+
+    def _choose_scales(self, rows: CsrRows) -> None:
+        """Fix the units of columns with large values, for good: later rows are read in the same."""
+        model = self.model
+        if column_passes.all_ones(rows.values):
+            return
+        squares, counts = np.zeros(model.n_features), np.zeros(model.n_features, np.int64)
+        column_passes.add_squares(rows, self.row_ids, squares, counts)
+        size = np.sqrt(squares / np.maximum(counts, 1))
+        if (size > LARGE_VALUES).any():
+            inverse_scale = np.where(size > LARGE_VALUES, 1.0 / np.maximum(size, 1.0), 1.0).astype(np.float32)
+            model.params = model.params._replace(inverse_scale=inverse_scale)
+
+    def _start_intercept(self) -> None:
+        """Log-odds or mean of the targets; a class that is absent counts as if it had half a row."""
+        y, weight = self._targets
+        mean = float(np.average(y, weights=weight if len(weight) else None))
+        if self._step.loss == LOGISTIC:
+            total = float(weight.sum()) if len(weight) else float(len(y))
+            bound = 1.0 - 1.0 / (total + 1.0)
+            mean = min(max(mean, -bound), bound)
+            start = np.log1p(mean) - np.log1p(-mean)
+        else:
+            start = mean
+        intercept = self.model.params.intercept
+        intercept[0] = start
+        intercept[1:] = RULES[self._rule].start
+        if self._rule == "ftrl":
+            # Its weight follows from z alone: w = -z / ((1 + sqrt(n)) / learning_rate).
+            intercept[1] = -start / float(self._step.learning_rate)
+
+    @property
+    def _rule(self) -> str:
+        assert self.model.rule is not None
+        return self.model.rule
+
+    def _generator(self, purpose: int, epoch: int) -> np.random.Generator:
+        return np.random.Generator(np.random.SFC64(np.random.SeedSequence([self._seed, epoch, purpose])))
+
+    def _start_columns(self) -> None:
+        rule, params = RULES[self._rule], self.model.params
+        generator = self._generator(0, self._first_epoch)
+        linear_start = np.array((0.0, *rule.start), np.float32)
+        for first in range(0, len(self._new_columns), _START_COLUMNS):
+            part = self._new_columns[first : first + _START_COLUMNS]
+            factors = generator.standard_normal((len(part), self.model.n_factors), np.float32)
+            factors *= np.float32(self._init_std)
+            tables.start_columns(params, part, factors, linear_start, np.float32(rule.factor_start))
+
+    def null_loss(self) -> float:
+        """Mean loss of the best constant answer: what no training should stay above for long."""
+        y, weight = self._targets
+        weights = weight if len(weight) else None
+        mean = float(np.average(y, weights=weights))
+        if self._step.loss == LOGISTIC:
+            shares = np.clip([(1 + mean) / 2, (1 - mean) / 2], 1e-12, 1.0)
+            return float(-(shares * np.log(shares)).sum())
+        return 0.5 * float(np.average((y - mean) ** 2, weights=weights))
+
+    def draw_order(self, epoch: int) -> NDArray[np.integer]:
+        """The rows that count, shuffled in place for one epoch (0, 1, ... of this fit)."""
+        self._generator(1, self._first_epoch + epoch).shuffle(self.row_ids)
+        return self.row_ids
+
+    def fit_rows(self, start: int, stop: int, tally: NDArray[np.float64]) -> None:
+        """Update once for each row of the drawn order from `start` to `stop`; adds loss and weight to `tally`."""
+        fm.fit_rows(
+            self._rows,
+            self._targets,
+            self.row_ids,
+            (start, stop),
+            self.model.params,
+            self._step,
+            self._lanes,
+            tally,
+        )
+
+    def score(self, rows: CsrRows) -> NDArray[np.float64]:
+        """Answers to other rows, before the link function."""
+        return self.model.center + self.model.scale * raw_scores(self.model, rows, self.n_threads)
+
+    def is_finite(self) -> bool:
+        """Whether all parameters that this fit changes are finite numbers."""
+        return self._over_columns(self._part_is_finite)
+
+    def keep(self) -> bool:
+        """Copy the weights as they are now, in place of an earlier copy; False if some were not finite."""
+        if self._kept is None:
+            width = self.model.params.linear.shape[1]
+            n_columns = len(self._columns)
+            self._kept = (
+                np.empty((n_columns, self.model.n_factors), np.float32),
+                np.empty((n_columns, width), np.float32),
+                np.empty(width, np.float32),
+            )
+        self._kept[2][:] = self.model.params.intercept
+        return self._over_columns(self._keep_part)
+
+    def restore(self) -> None:
+        """Put the kept weights back, or begin anew where nothing was kept."""
+        if self._kept is None:
+            self._start_intercept()
+            self._start_columns()
+            return
+        self.model.params.intercept[:] = self._kept[2]
+        self._over_columns(self._restore_part)
+
+    def forget_states(self) -> None:
+        """Fresh states for factors: after a divergence those there are may be infinite."""
+        params = self.model.params
+        for first in range(0, len(self._columns) if self.model.n_factors else 0, _COPY_COLUMNS):
+            part = self._columns[first : first + _COPY_COLUMNS]
+            params.factors[part, params.padded_factors :] = RULES[self._rule].factor_start
+
+    def _over_columns(self, work: Callable[[int, int], bool]) -> bool:
+        whole = [True]
+
+        def part(start: int, stop: int, thread: int) -> None:
+            if not work(start, stop):
+                whole[0] = False
+
+        run_shards(part, len(self._columns), _COPY_COLUMNS, self.n_threads)
+        return whole[0] and bool(np.isfinite(self.model.params.intercept[0]))
+
+    def _part_is_finite(self, start: int, stop: int) -> bool:
+        return bool(tables.all_finite(self.model.params, self._columns[start:stop], self.model.n_factors))
+
+    def _keep_part(self, start: int, stop: int) -> bool:
+        assert self._kept is not None
+        factors, linear, _ = self._kept
+        part = slice(start, stop)
+        return bool(tables.keep_columns(self.model.params, self._columns[part], factors[part], linear[part]))
+
+    def _restore_part(self, start: int, stop: int) -> bool:
+        assert self._kept is not None
+        factors, linear, _ = self._kept
+        part = slice(start, stop)
+        tables.restore_columns(self.model.params, self._columns[part], factors[part], linear[part])
+        return True
