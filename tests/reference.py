@@ -144,20 +144,22 @@ class ReferenceFM:
             g = math.copysign(settings.max_gradient, g)
         g *= weight
         by_intercept, by_weights, by_factors = self.raw_gradients(row)
-        self.intercept = self._weight("w0", self.intercept, g * by_intercept, 0.0, settings)
+        self.intercept = self._weight("w0", self.intercept, g * by_intercept, 0.0, 0.0, settings)
         for i in row:
             gradient = g * by_weights[i]
-            self.weights[i] = self._weight(("w", i), self.weights[i], gradient, settings.l2_linear, settings)
+            self.weights[i] = self._weight(
+                ("w", i), self.weights[i], gradient, settings.l2_linear, settings.l1_linear, settings
+            )
             if self.factors.shape[1]:
                 gradient = g * by_factors[i] + settings.l2_factors * self.factors[i]
                 memory = self.memories.setdefault(("v", i), {})
                 self.factors[i] = FACTOR_RULES[settings.rule](self.factors[i], gradient, memory, settings)
         return weight * loss(raw, y)
 
-    def _weight(self, name, value, gradient, l2, settings):
+    def _weight(self, name, value, gradient, l2, l1, settings):
         memory = self.memories.setdefault(name, {})
         if settings.rule == "ftrl":
-            return ftrl(value, gradient, memory, settings, settings.l1_linear, l2)
+            return ftrl(value, gradient, memory, settings, l1, l2)
         return FACTOR_RULES[settings.rule](value, gradient + l2 * value, memory, settings)
 
     def copy(self) -> ReferenceFM:

@@ -51,13 +51,13 @@ def copy_of(tables: Parameters) -> Parameters:
 def step_of(settings: Settings, n_factors: int) -> Step:
     return Step(
         loss=LOSS_IDS[settings.loss],
-        rule=RULES[settings.rule].id,
+        rule=RULES[settings.rule].marker,
         learning_rate=np.float32(settings.learning_rate),
         l2_linear=np.float32(settings.l2_linear),
         l2_factors=np.float32(settings.l2_factors),
         l1_linear=np.float32(settings.l1_linear),
         max_gradient=np.float32(settings.max_gradient),
-        n_factors=np.float32(n_factors),
+        n_factors=np.float32(max(1, n_factors)),
     )
 
 

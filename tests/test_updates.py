@@ -22,21 +22,21 @@ GRADIENTS = np.float32([0.5, -0.25, 3.0, 1e-3, -2.0, 0.125, 0.0, -40.0, 7.0, 0.5
 @kernel
 def update_weights(step, table, gradients, l2):  # type: ignore[no-untyped-def]
     for gradient in gradients:
-        updates.update_weight(step, table, np.uintp(0), gradient, l2)
+        updates.update_weight(step, table, np.uintp(0), gradient, l2, step.l1_linear)
 
 
 @kernel
 def update_weights_lanes(step, table, gradients, l2):  # type: ignore[no-untyped-def]
     linear = ln.pointer(table)
     for gradient in gradients:
-        updates.update_weight_lanes(step, linear, 0, gradient, l2)
+        updates.update_weight_lanes(step, linear, 0, gradient, l2, step.l1_linear)
 
 
 @kernel
 def update_rows(step, factors, linear, states, gradients):  # type: ignore[no-untyped-def]
     """Gradients (n, width) of one row of factors after another, as the plain loops of `fm` do it."""
     for t in range(len(gradients)):
-        updates.update_weight(step, linear, np.uintp(0), np.float32(0.0), np.float32(0.0))
+        updates.update_weight(step, linear, np.uintp(0), np.float32(0.0), np.float32(0.0), np.float32(0.0))
         mean_square = np.float32(np.mean(gradients[t] ** 2))
         rate = updates.row_rate(step, linear, np.uintp(0), mean_square)
         for f in range(gradients.shape[1]):
@@ -47,11 +47,11 @@ def update_rows(step, factors, linear, states, gradients):  # type: ignore[no-un
 def update_rows_lanes(step, factors, linear, states, gradients, lanes):  # type: ignore[no-untyped-def]
     address, weights = ln.address_of(ln.pointer(factors), 0), ln.pointer(linear)
     for t in range(len(gradients)):
-        updates.update_weight_lanes(step, weights, 0, np.float32(0.0), np.float32(0.0))
+        updates.update_weight_lanes(step, weights, 0, np.float32(0.0), np.float32(0.0), np.float32(0.0))
         mean_square = np.float32(np.mean(gradients[t] ** 2))
         rate = updates.row_rate_lanes(step, weights, 0, mean_square)
         gradient = ln.load(lanes, ln.address_of(ln.pointer(gradients), t * gradients.shape[1]))
-        updates.update_lanes(step.rule, step.learning_rate, lanes, address, states * 4, gradient, rate)
+        updates.update_lanes(len(step.rule), step.learning_rate, lanes, address, states * 4, gradient, rate)
 
 
 def row_of(rule, weight):

@@ -241,7 +241,7 @@ class BaseFM(BaseEstimator):
         f32 = np.float32
         return Step(
             LOSS_IDS[self._loss],
-            RULES[self.optimizer].id,
+            RULES[self.optimizer].marker,
             f32(self.learning_rate),
             f32(self.l2_reg_linear),
             f32(self.l2_reg_factors),

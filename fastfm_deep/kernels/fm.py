@@ -138,10 +138,10 @@ def update_row_lanes(rows, row, ahead, tables, sums, step, gradient, lanes):
             factors_ahead = tables.factors + np.intp(ln.at(rows.indices, p + to_ahead)) * tables.row_bytes
             for away in range(tables.state_bytes, tables.row_bytes, LINE):
                 ln.prefetch(factors_ahead + away)
-        update_weight_lanes(step, tables.linear, col * tables.linear_width, gx, step.l2_linear)
+        update_weight_lanes(step, tables.linear, col * tables.linear_width, gx, step.l2_linear, step.l1_linear)
         factors = tables.factors + col * tables.row_bytes
         mean_square = np.float32(0.0)
-        if step.rule == ADAGRAD_ROWWISE:
+        if len(step.rule) == ADAGRAD_ROWWISE:
             for block in range(tables.n_blocks):
                 s = ln.load(lanes, sums + block * block_bytes)
                 v = ln.load(lanes, factors + block * block_bytes)
@@ -155,14 +155,16 @@ def update_row_lanes(rows, row, ahead, tables, sums, step, gradient, lanes):
             s = ln.load(lanes, sums + block * block_bytes)
             d = ln.multiply(ln.splat(lanes, gx), s)
             d = ln.add(d, ln.multiply(ln.splat(lanes, l2_less_gxx), ln.load(lanes, address)))
-            update_lanes(step.rule, step.learning_rate, lanes, address, tables.state_bytes, d, rate)
+            update_lanes(len(step.rule), step.learning_rate, lanes, address, tables.state_bytes, d, rate)
 
 
 @row_function
-def prefetch_ids(rows, order, t, last):
+def prefetch_ids(rows, y, weight, order, t, last):
     """Ask for what row `order[t]` brings along, some rows before it is needed."""
     ln.prefetch(ln.address_of(rows.indptr, np.intp(ln.at(order, min(t + AHEAD_POINTERS, last)))))
     row = np.intp(ln.at(order, min(t + AHEAD_IDS, last)))
+    ln.prefetch(ln.address_of(y, row))
+    ln.prefetch(ln.address_of(weight, row))
     first, end = ln.at(rows.indptr, row), ln.at(rows.indptr, row + 1)
     # A long row is a stream, which the hardware follows by itself.
     end = min(end, first + 256)
@@ -202,6 +204,7 @@ def fit_rows_lanes(rows, targets, order, span, params, step, lanes, tally):
         point_at_tables(params, lanes),
         ln.pointer(order),
     )
+    y, weights = ln.pointer(targets.y), ln.pointer(targets.weight)
     scratch = np.empty(params.padded_factors + len(lanes), dtype=np.float32)
     sums = ln.address_of(ln.pointer(scratch), 0)
     intercept = params.intercept.copy()
@@ -212,7 +215,7 @@ def fit_rows_lanes(rows, targets, order, span, params, step, lanes, tally):
     total = 0.0
     total_weight = 0.0
     for t in range(start, stop):
-        prefetch_ids(row_pointers, order_pointer, t, last)
+        prefetch_ids(row_pointers, y, weights, order_pointer, t, last)
         row = np.intp(ln.at(order_pointer, t))
         ahead = np.intp(ln.at(order_pointer, min(t + AHEAD_PARAMETERS, last)))
         raw = score_row_lanes(row_pointers, row, ahead, tables, sums, lanes) + intercept[0]
@@ -226,7 +229,7 @@ def fit_rows_lanes(rows, targets, order, span, params, step, lanes, tally):
         else:
             total += loss
             total_weight += 1.0
-        update_weight_lanes(step, intercept_pointer, 0, gradient, np.float32(0.0))
+        update_weight_lanes(step, intercept_pointer, 0, gradient, np.float32(0.0), np.float32(0.0))
         update_row_lanes(row_pointers, row, ahead, tables, sums, step, gradient, lanes)
         if (t - start) % EXCHANGE_EVERY == EXCHANGE_EVERY - 1:
             params.intercept[0] += intercept[0] - seen
@@ -269,7 +272,7 @@ def update_row_plain(rows, row, params, factors, linear, sums, step, gradient):
         x = rows.values[p] * (params.inverse_scale[col] if scaled else np.float32(1.0))
         gx = gradient * x
         at = np.uintp(col * params.linear.shape[1])
-        update_weight(step, linear, at, gx, step.l2_linear)
+        update_weight(step, linear, at, gx, step.l2_linear, step.l1_linear)
         mean_square = np.float32(0.0)
         for f in range(len(sums)):
             v = params.factors[col, f]
@@ -307,7 +310,7 @@ def fit_rows_plain(rows, targets, order, span, params, step, lanes, tally):
         gradient *= weight
         tally[0] += loss * weight
         tally[1] += weight
-        update_weight(step, intercept, np.uintp(0), gradient, np.float32(0.0))
+        update_weight(step, intercept, np.uintp(0), gradient, np.float32(0.0), np.float32(0.0))
         update_row_plain(rows, row, params, factors, linear, sums, step, gradient)
         if (t - start) % EXCHANGE_EVERY == EXCHANGE_EVERY - 1:
             params.intercept[0] += intercept[0] - seen

@@ -1,6 +1,7 @@
-"""The update rules: how a gradient changes one parameter and its state, chosen by an integer id.
+"""The update rules: how a gradient changes one parameter and its state.
 
-Each rule stands here twice: for one number of an array (the plain loops), and for a vector of lanes. What a rule remembers lies beside the parameter:
+Each rule stands here twice: for one number of an array (the plain loops), and for a vector of lanes. What a rule
+remembers lies beside the parameter:
 
 ================  ===========================  =================
 rule              a row of the linear table    a row of factors
@@ -45,6 +46,11 @@ class Rule(NamedTuple):
     start: tuple[float, ...]  # the state of a linear weight before its first update
     factor_start: float  # the state of a factor before its first update
 
+    @property
+    def marker(self) -> tuple[int, ...]:
+        """What stands for the rule in `Step`."""
+        return (0,) * self.id
+
 
 RULES = {
     "sgd": Rule(SGD, 1, 0, (), 0.0),
@@ -69,39 +75,42 @@ _ZERO = np.float32(0.0)
 
 
 class Step(NamedTuple):
-    """What one update needs to know; scalars only, so that passing it on costs no reference count."""
+    """What one update needs to know; scalars only, so that passing it on costs no reference count.
+
+    The rule is told by the length of a tuple: its type, so that a kernel is compiled for each rule alone.
+    """
 
     loss: int
-    rule: int
+    rule: tuple[int, ...]
     learning_rate: np.float32
     l2_linear: np.float32
     l2_factors: np.float32
     l1_linear: np.float32
     max_gradient: np.float32  # bound on |∂loss/∂raw score| of a row
-    n_factors: np.float32  # without padding; for the mean square of a row's gradient
+    n_factors: np.float32  # without padding, at least 1; for the mean square of a row's gradient
 
 
 @row_function
-def update_weight(step, table, at, gradient, l2):
+def update_weight(step, table, at, gradient, l2, l1):
     """Change the weight `table[at]` and the state that follows it, by its gradient without the L2 part."""
     weight = table[at]
-    if step.rule == FTRL:
+    if len(step.rule) == FTRL:
         z, n = table[at + np.uintp(1)], table[at + np.uintp(2)]
         grown = n + gradient * gradient
         z += gradient - (math.sqrt(grown) - math.sqrt(n)) / step.learning_rate * weight
         table[at + np.uintp(1)], table[at + np.uintp(2)] = z, grown
-        beyond = abs(z) - step.l1_linear
+        beyond = abs(z) - l1
         if beyond <= _ZERO:
             table[at] = _ZERO
         else:
             table[at] = -math.copysign(beyond, z) / ((_ONE + math.sqrt(grown)) / step.learning_rate + l2)
         return
     gradient += l2 * weight
-    if step.rule == ADAGRAD or step.rule == ADAGRAD_ROWWISE:
+    if len(step.rule) == ADAGRAD or len(step.rule) == ADAGRAD_ROWWISE:
         grown = table[at + np.uintp(1)] + gradient * gradient
         table[at + np.uintp(1)] = grown
         table[at] = weight - step.learning_rate * gradient / math.sqrt(grown)
-    elif step.rule == ADAM:
+    elif len(step.rule) == ADAM:
         count = table[at + np.uintp(3)] + _ONE
         table[at + np.uintp(3)] = count
         m = _M * table[at + np.uintp(1)] + _M_NEW * gradient
@@ -129,11 +138,11 @@ def update_factor(step, table, at, states, gradient, rate):
     """
     factor = table[at]
     gradient += step.l2_factors * factor
-    if step.rule == ADAGRAD or step.rule == FTRL:
+    if len(step.rule) == ADAGRAD or len(step.rule) == FTRL:
         grown = table[at + states] + gradient * gradient
         table[at + states] = grown
         table[at] = factor - step.learning_rate * gradient / math.sqrt(grown)
-    elif step.rule == ADAM:
+    elif len(step.rule) == ADAM:
         m = _M * table[at + states] + _M_NEW * gradient
         u = _U * table[at + states + states] + _U_NEW * gradient * gradient
         table[at + states], table[at + states + states] = m, u
@@ -145,11 +154,11 @@ def update_factor(step, table, at, states, gradient, rate):
 @row_function
 def row_rate(step, linear, at, mean_square):
     """The rate of a whole row of factors, whose linear weight is `linear[at]`; AdaGrad's row sum grows here."""
-    if step.rule == ADAGRAD_ROWWISE:
+    if len(step.rule) == ADAGRAD_ROWWISE:
         grown = linear[at + np.uintp(2)] + mean_square
         linear[at + np.uintp(2)] = grown
         return step.learning_rate / np.float32(math.sqrt(grown))
-    if step.rule == ADAM:
+    if len(step.rule) == ADAM:
         return adam_rate(step, linear[at + np.uintp(3)])
     return step.learning_rate
 
@@ -179,20 +188,20 @@ def update_lanes(rule, learning_rate, lanes, address, states, gradient, rate):
 
 
 @row_function
-def update_weight_lanes(step, linear, at, gradient, l2):
+def update_weight_lanes(step, linear, at, gradient, l2, l1):
     """`update_weight` for a pointer to the linear table: FTRL by itself, the other rules as one lane."""
     weight = ln.at(linear, at)
-    if step.rule == FTRL:
+    if len(step.rule) == FTRL:
         z, n = ln.at(linear, at + 1), ln.at(linear, at + 2)
         grown = n + gradient * gradient
         z += gradient - (math.sqrt(grown) - math.sqrt(n)) / step.learning_rate * weight
         ln.put(linear, at + 1, z)
         ln.put(linear, at + 2, grown)
-        beyond = abs(z) - step.l1_linear
+        beyond = abs(z) - l1
         weight = -math.copysign(beyond, z) / ((_ONE + math.sqrt(grown)) / step.learning_rate + l2)
         ln.put(linear, at, weight if beyond > _ZERO else _ZERO)
         return
-    rule, rate = step.rule, step.learning_rate
+    rule, rate = len(step.rule), step.learning_rate
     if rule == ADAGRAD_ROWWISE:
         rule = ADAGRAD
     elif rule == ADAM:
@@ -207,10 +216,10 @@ def update_weight_lanes(step, linear, at, gradient, l2):
 @row_function
 def row_rate_lanes(step, linear, at, mean_square):
     """`row_rate` for a pointer to the linear table."""
-    if step.rule == ADAGRAD_ROWWISE:
+    if len(step.rule) == ADAGRAD_ROWWISE:
         grown = ln.at(linear, at + 2) + mean_square
         ln.put(linear, at + 2, grown)
         return step.learning_rate / np.float32(math.sqrt(grown))
-    if step.rule == ADAM:
+    if len(step.rule) == ADAM:
         return adam_rate(step, ln.at(linear, at + 3))
     return step.learning_rate
