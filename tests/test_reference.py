@@ -79,10 +79,10 @@ def test_score_by_hand():
 
 def updated(rule, *gradients, **settings):
     """A lone weight after the given gradients: squared loss, so that raw - y is the gradient."""
-    model = ReferenceFM(1.0, np.zeros(0), np.zeros((0, 0)))
+    model = ReferenceFM(0.0, np.ones(1), np.zeros((1, 0)))
     for gradient in gradients:
-        model.update({}, model.intercept - gradient, Settings("squared", rule, RATE, **settings))
-    return model.intercept
+        model.update({0: 1.0}, model.raw_score({0: 1.0}) - gradient, Settings("squared", rule, RATE, **settings))
+    return model.weights[0]
 
 
 def test_rules_by_hand():
@@ -97,6 +97,12 @@ def test_rules_by_hand():
     assert updated("ftrl", 2.0) == pytest.approx(18 / ((1 + 2) / RATE))
     assert updated("ftrl", 2.0, l1_linear=3.0) == pytest.approx(15 / ((1 + 2) / RATE))
     assert updated("ftrl", 2.0, l1_linear=18.0) == 0.0
+
+
+def test_l1_leaves_the_intercept_alone():
+    model = ReferenceFM(1.0, np.zeros(0), np.zeros((0, 0)))
+    model.update({}, model.intercept - 2.0, Settings("squared", "ftrl", RATE, l1_linear=18.0))
+    assert model.intercept == pytest.approx(18 / ((1 + 2) / RATE))
 
 
 def test_rowwise_sum_takes_the_mean_square_of_the_row():
