@@ -14,12 +14,14 @@ from reference import ReferenceFM, Settings
 
 from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.kernels import fm
+from fastfm_deep.kernels._jit import BOUNDS_CHECKED
 from fastfm_deep.kernels.losses import LOSS_IDS
 from fastfm_deep.kernels.updates import RULES, Step
 from fastfm_deep.model.params import Parameters, allocate, lanes_for
 from fastfm_deep.training.fm_step import Targets
 
 INTERPRETED = bool(numba.config.DISABLE_JIT)
+LANES_RUN = not (INTERPRETED or BOUNDS_CHECKED)
 N_FACTORS = (0, 1, 2, 3, 4, 5, 8, 12, 16, 17, 24, 32, 40)
 
 
@@ -76,7 +78,7 @@ def score(rows: CsrRows, tables: Parameters, score_rows=None) -> np.ndarray:
     return out
 
 
-def fit(rows, targets, order, tables, settings, n_factors, *, span=None, tally=None, fit_rows=None):
+def fit(rows, targets, order, tables, settings, n_factors, *, span=None, tally=None, hot=None, fit_rows=None):
     """Call the kernel; returns the tally."""
     tally = np.zeros(2) if tally is None else tally
     order = np.asarray(order) if np.asarray(order).size else np.empty(0, np.int32)
@@ -85,8 +87,10 @@ def fit(rows, targets, order, tables, settings, n_factors, *, span=None, tally=N
         targets,
         order,
         span or (0, len(order)),
+        int(np.diff(rows.indptr).max(initial=1)),
         tables,
         step_of(settings, n_factors),
+        hot,
         lanes_for(tables.padded_factors),
         tally,
     )

@@ -12,6 +12,7 @@ from reference import LOSSES, Settings
 from strategies import csr_rows
 from table_tools import (
     INTERPRETED,
+    LANES_RUN,
     N_FACTORS,
     assert_same_model,
     copy_of,
@@ -30,13 +31,12 @@ from table_tools import (
 
 from fastfm_deep.data.rows import CsrRows, as_csr_rows
 from fastfm_deep.kernels import fm
-from fastfm_deep.kernels._jit import BOUNDS_CHECKED, kernel
+from fastfm_deep.kernels._jit import kernel
 from fastfm_deep.kernels.updates import RULES
 
 # Compiled once and kept on disk, as the lanes are.
 PLAIN_SCORE_ROWS = kernel(fm.score_rows_plain)
 PLAIN_FIT_ROWS = kernel(fm.fit_rows_plain)
-LANES_RUN = not (INTERPRETED or BOUNDS_CHECKED)
 
 
 def settings_of(loss, rule, **changes):

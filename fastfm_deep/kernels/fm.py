@@ -16,6 +16,7 @@ import numpy as np
 
 from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_function
+from fastfm_deep.kernels.hot_columns import EXCHANGE_EVERY, N_SLOTS, exchange, make_copies, offsets
 from fastfm_deep.kernels.losses import loss_and_gradient
 from fastfm_deep.kernels.updates import (
     ADAGRAD_ROWWISE,
@@ -34,8 +35,8 @@ AHEAD_PARAMETERS = 2
 AHEAD_IDS = 6
 AHEAD_POINTERS = 12
 LINE = 64
-# Rows between two exchanges of the intercept with the other threads: it is one hot cache line.
-EXCHANGE_EVERY = 64
+# Rows whose places are kept: this one, and those up to AHEAD_PARAMETERS further.
+N_PLACES = 4
 
 
 class RowPointers(NamedTuple):
@@ -61,11 +62,13 @@ class TablePointers(NamedTuple):
 
 @row_function
 def point_at_rows(rows):
+    """Pointers for the arrays of rows."""
     return RowPointers(ln.pointer(rows.indptr), ln.pointer(rows.indices), ln.pointer(rows.values))
 
 
 @row_function
 def point_at_tables(params, lanes):
+    """Pointers for the tables of parameters."""
     return TablePointers(
         ln.pointer(params.linear),
         np.intp(params.linear.shape[1]),
@@ -79,13 +82,13 @@ def point_at_tables(params, lanes):
 
 
 @row_function
-def value_at(rows, tables, p, col):
+def value_at(rows, tables, p):
     """The value x of non-zero `p`, in the units its column is trained in."""
     if ln.all_ones(rows.values):
         return np.float32(1.0)
     x = ln.at(rows.values, p)
     if tables.scaled:
-        x *= ln.at(tables.inverse_scale, col)
+        x *= ln.at(tables.inverse_scale, np.intp(ln.at(rows.indices, p)))
     return x
 
 
@@ -105,7 +108,7 @@ def score_row_lanes(rows, row, ahead, tables, sums, lanes):
         q = ln.zeros(lanes)
         for p in range(first, end):
             col = np.intp(ln.at(rows.indices, p))
-            x = value_at(rows, tables, p, col)
+            x = value_at(rows, tables, p)
             if p + to_ahead < end_ahead:
                 col_ahead = np.intp(ln.at(rows.indices, p + to_ahead))
                 ln.prefetch(factors + col_ahead * tables.row_bytes)
@@ -123,23 +126,64 @@ def score_row_lanes(rows, row, ahead, tables, sums, lanes):
 
 
 @row_function
-def update_row_lanes(rows, row, ahead, tables, sums, step, gradient, lanes):
-    """Change all parameters that `row` touches, given g = `gradient` and s at the address `sums`."""
+def find_place(rows, p, tables, copies, places, at):
+    """Note in `places` where the parameters of non-zero `p` lie, and ask for them."""
+    at_factors, at_weight = offsets(copies, tables, np.intp(ln.at(rows.indices, p)))
+    ln.put(places, at, tables.factors + at_factors)
+    ln.put(places, at + 1, at_weight)
+    ln.prefetch(tables.factors + at_factors)
+    ln.prefetch(ln.address_of(tables.linear, at_weight))
+
+
+@row_function
+def score_places_lanes(rows, row, ahead, tables, copies, places, here, there, sums, lanes):
+    """`score_row_lanes` for a row whose places are noted from `here` on; notes those of `ahead` from `there` on."""
     first, end = ln.at(rows.indptr, row), ln.at(rows.indptr, row + 1)
     first_ahead, end_ahead = ln.at(rows.indptr, ahead), ln.at(rows.indptr, ahead + 1)
-    to_ahead = first_ahead - first
+    n, n_ahead = end - first, end_ahead - first_ahead
     block_bytes = len(lanes) * FLOAT_BYTES
-    for p in range(first, end):
-        col = np.intp(ln.at(rows.indices, p))
-        x = value_at(rows, tables, p, col)
+    linear = np.float32(0.0)
+    pairs = np.float32(0.0)
+    for block in range(max(tables.n_blocks, 1)):
+        away = block * block_bytes
+        s = ln.zeros(lanes)
+        q = ln.zeros(lanes)
+        for i in range(n):
+            x = value_at(rows, tables, first + i)
+            if i < n_ahead:
+                if block == 0:
+                    find_place(rows, first_ahead + i, tables, copies, places, there + 2 * i)
+                else:
+                    ln.prefetch(ln.at(places, there + 2 * i) + away)
+            if block == 0:
+                linear += ln.at(tables.linear, ln.at(places, here + 2 * i + 1)) * x
+            if tables.n_blocks > 0:
+                vx = ln.multiply(ln.load(lanes, ln.at(places, here + 2 * i) + away), ln.splat(lanes, x))
+                s = ln.add(s, vx)
+                q = ln.add(q, ln.multiply(vx, vx))
+        ln.store(sums + away, s)
+        pairs += ln.sum_lanes(ln.subtract(ln.multiply(s, s), q))
+    for i in range(n, n_ahead):
+        find_place(rows, first_ahead + i, tables, copies, places, there + 2 * i)
+    return linear + np.float32(0.5) * pairs
+
+
+@row_function
+def update_places_lanes(rows, row, ahead, tables, places, here, there, sums, step, gradient, lanes):
+    """Change all parameters that `row` touches, given g = `gradient` and s at the address `sums`."""
+    first, end = ln.at(rows.indptr, row), ln.at(rows.indptr, row + 1)
+    n_ahead = ln.at(rows.indptr, ahead + 1) - ln.at(rows.indptr, ahead)
+    block_bytes = len(lanes) * FLOAT_BYTES
+    for i in range(end - first):
+        x = value_at(rows, tables, first + i)
         gx = gradient * x
         l2_less_gxx = step.l2_factors - gx * x
-        if p + to_ahead < end_ahead:
-            factors_ahead = tables.factors + np.intp(ln.at(rows.indices, p + to_ahead)) * tables.row_bytes
+        if i < n_ahead:
+            factors_ahead = ln.at(places, there + 2 * i)
             for away in range(tables.state_bytes, tables.row_bytes, LINE):
                 ln.prefetch(factors_ahead + away)
-        update_weight_lanes(step, tables.linear, col * tables.linear_width, gx, step.l2_linear, step.l1_linear)
-        factors = tables.factors + col * tables.row_bytes
+        factors, at_weight = ln.at(places, here + 2 * i), ln.at(places, here + 2 * i + 1)
+        update_weight_lanes(step, tables.linear, at_weight, gx, step.l2_linear, step.l1_linear)
         mean_square = np.float32(0.0)
         if len(step.rule) == ADAGRAD_ROWWISE:
             for block in range(tables.n_blocks):
@@ -149,7 +193,7 @@ def update_row_lanes(rows, row, ahead, tables, sums, step, gradient, lanes):
                 d = ln.add(d, ln.multiply(ln.splat(lanes, l2_less_gxx), v))
                 mean_square += ln.sum_lanes(ln.multiply(d, d))
             mean_square /= step.n_factors
-        rate = row_rate_lanes(step, tables.linear, col * tables.linear_width, mean_square)
+        rate = row_rate_lanes(step, tables.linear, at_weight, mean_square)
         for block in range(tables.n_blocks):
             address = factors + block * block_bytes
             s = ln.load(lanes, sums + block * block_bytes)
@@ -195,10 +239,14 @@ def score_rows_lanes(rows, params, lanes, out):
         ahead = min(row + AHEAD_PARAMETERS, last)
         raw = score_row_lanes(row_pointers, row, ahead, tables, sums, lanes)
         out[row] = params.intercept[0] + raw
+    ln.keep(scratch)
 
 
-def fit_rows_lanes(rows, targets, order, span, params, step, lanes, tally):
-    """One update for each row of order[span[0]:span[1]]; adds Σ weight·loss to tally[0], Σ weight to tally[1]."""
+def fit_rows_lanes(rows, targets, order, span, longest, params, step, hot, lanes, tally):
+    """One update for each row of order[span[0]:span[1]]; adds Σ weight·loss to tally[0], Σ weight to tally[1].
+
+    `longest` is the number of non-zeros of the longest row; `hot` may be None. Both are nothing to the plain twin.
+    """
     row_pointers, tables, order_pointer = (
         point_at_rows(rows),
         point_at_tables(params, lanes),
@@ -210,15 +258,31 @@ def fit_rows_lanes(rows, targets, order, span, params, step, lanes, tally):
     intercept = params.intercept.copy()
     intercept_pointer = ln.pointer(intercept)
     seen = intercept[0]
+    copies = None
+    factor_buffer = linear_buffer = np.empty(0, dtype=np.float32)
+    if hot is not None:
+        factor_buffer = np.empty(2 * N_SLOTS * params.factors.shape[1], dtype=np.float32)
+        linear_buffer = np.empty(2 * N_SLOTS * params.linear.shape[1], dtype=np.float32)
+        copies = make_copies(hot, tables, factor_buffer, linear_buffer)
     start, stop = span
     last = len(order) - 1
     total = 0.0
     total_weight = 0.0
+    stride = 2 * longest
+    place_buffer = np.empty(N_PLACES * stride, dtype=np.intp)
+    places = ln.pointer(place_buffer)
+    for t in range(start, min(start + AHEAD_PARAMETERS, stop)):
+        row = np.intp(ln.at(order_pointer, t))
+        first, end = ln.at(row_pointers.indptr, row), ln.at(row_pointers.indptr, row + 1)
+        for p in range(first, end):
+            find_place(row_pointers, p, tables, copies, places, (t % N_PLACES) * stride + 2 * (p - first))
     for t in range(start, stop):
         prefetch_ids(row_pointers, y, weights, order_pointer, t, last)
         row = np.intp(ln.at(order_pointer, t))
         ahead = np.intp(ln.at(order_pointer, min(t + AHEAD_PARAMETERS, last)))
-        raw = score_row_lanes(row_pointers, row, ahead, tables, sums, lanes) + intercept[0]
+        here, there = (t % N_PLACES) * stride, ((t + AHEAD_PARAMETERS) % N_PLACES) * stride
+        raw = score_places_lanes(row_pointers, row, ahead, tables, copies, places, here, there, sums, lanes)
+        raw += intercept[0]
         loss, gradient = loss_and_gradient(step.loss, raw, np.float32(targets.y[row]))
         gradient = clip(gradient, step.max_gradient)
         if len(targets.weight) > 0:
@@ -230,14 +294,22 @@ def fit_rows_lanes(rows, targets, order, span, params, step, lanes, tally):
             total += loss
             total_weight += 1.0
         update_weight_lanes(step, intercept_pointer, 0, gradient, np.float32(0.0), np.float32(0.0))
-        update_row_lanes(row_pointers, row, ahead, tables, sums, step, gradient, lanes)
+        update_places_lanes(row_pointers, row, ahead, tables, places, here, there, sums, step, gradient, lanes)
         if (t - start) % EXCHANGE_EVERY == EXCHANGE_EVERY - 1:
             params.intercept[0] += intercept[0] - seen
             intercept[0] = seen = params.intercept[0]
+            if hot is not None:
+                exchange(hot, copies, tables, (t - start) // EXCHANGE_EVERY + 1, lanes)
+    if hot is not None:
+        exchange(hot, copies, tables, 0, lanes)
     params.intercept[0] += intercept[0] - seen
     params.intercept[1:] = intercept[1:]
     tally[0] += total
     tally[1] += total_weight
+    ln.keep(scratch)
+    ln.keep(place_buffer)
+    ln.keep(factor_buffer)
+    ln.keep(linear_buffer)
 
 
 @row_function
@@ -293,7 +365,7 @@ def score_rows_plain(rows, params, lanes, out):
         out[row] = params.intercept[0] + raw
 
 
-def fit_rows_plain(rows, targets, order, span, params, step, lanes, tally):
+def fit_rows_plain(rows, targets, order, span, longest, params, step, hot, lanes, tally):
     """`fit_rows_lanes`, readable."""
     sums = np.zeros(params.padded_factors, dtype=np.float32)
     factors, linear = params.factors.ravel(), params.linear.ravel()

@@ -159,6 +159,16 @@ def pointer(typingctx, array):
     return types.CPointer(pointed)(array), codegen
 
 
+@intrinsic
+def keep(typingctx, array):
+    """Do nothing, so late that `array` lives until here: Numba frees it after its last use, pointers or not."""
+
+    def codegen(context, builder, signature, arguments):
+        return context.get_dummy_value()
+
+    return types.void(array), codegen
+
+
 def all_ones(values):
     """Whether every value is 1.0; the type of the pointer says so, at compile time."""
     raise NotImplementedError("for compiled code only")

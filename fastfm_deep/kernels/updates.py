@@ -169,7 +169,7 @@ def update_lanes(rule, learning_rate, lanes, address, states, gradient, rate):
 
     `gradient` has its L2 part; `rate` is used where the rule has one rate for the whole row.
     """
-    if rule == ADAGRAD or rule == FTRL:
+    if rule in (ADAGRAD, FTRL):
         grown = ln.add(ln.load(lanes, address + states), ln.multiply(gradient, gradient))
         ln.store(address + states, grown)
         change = ln.divide(ln.multiply(ln.splat(lanes, learning_rate), gradient), ln.square_root(grown))

@@ -13,6 +13,7 @@ import numpy as np
 from fastfm_deep.data.rows import CsrRows, fold_ones
 from fastfm_deep.kernels import columns as column_passes
 from fastfm_deep.kernels import fm, tables
+from fastfm_deep.kernels.hot_columns import HotColumns, find_hot_columns, plan_exchanges
 from fastfm_deep.kernels.losses import LOGISTIC, SQUARED
 from fastfm_deep.kernels.updates import RULES, Step
 from fastfm_deep.model.params import FMModel, lanes_for
@@ -28,6 +29,8 @@ LARGE_VALUES = 2.0
 # Columns that are started at a time; bounds the memory for their random factors.
 _START_COLUMNS = 65_536
 _COPY_COLUMNS = 262_144
+# What tells which columns are hot: this many rows in so many blocks, spread over all, and their non-zeros.
+_SAMPLE_ROWS, _SAMPLE_BLOCKS, _SAMPLE_VALUES = 16_384, 64, 1_000_000
 
 
 class Targets(NamedTuple):
@@ -86,6 +89,9 @@ class FMStep:
         del touched
         self._new_columns = self._columns[model.occurs[self._columns] == 0]
         model.occurs[self._columns] = 1
+        self._longest_row = int(np.diff(rows.indptr).max(initial=1))
+        self._epoch = 0
+        self._hot = self._find_hot_columns()
         self._kept: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None = None
         self._start_columns()
         self.copies_per_epoch = min(1.0, len(self._rows.indices) / (8.0 * max(1, len(self._columns))))
@@ -150,8 +156,28 @@ class FMStep:
             return float(-(shares * np.log(shares)).sum())
         return 0.5 * float(np.average((y - mean) ** 2, weights=weights))
 
+    def _find_hot_columns(self) -> tuple[NDArray[np.int32], NDArray[np.float64]] | None:
+        """Columns that threads train in copies of their own, and their shares of the rows."""
+        if self.n_threads == 1 or self._rule not in ("adagrad", "adagrad_rowwise"):
+            return None  # one thread shares with none; for other rules changes do not add up
+        indptr, indices = self._rows.indptr, self._rows.indices
+        n_rows = len(indptr) - 1
+        n_sampled = int(min(n_rows, _SAMPLE_ROWS, n_rows * _SAMPLE_VALUES / max(1, len(indices)) + 1))
+        size = -(-n_sampled // _SAMPLE_BLOCKS)
+        starts = np.linspace(0, n_rows - size, _SAMPLE_BLOCKS).astype(np.int64)
+        sample = np.concatenate([indices[indptr[start] : indptr[start + size]] for start in starts])
+        return find_hot_columns(sample, size * _SAMPLE_BLOCKS, self.model.params.factors.shape[1] * 4)
+
+    def _plan_exchanges(self, start: int) -> HotColumns | None:
+        if self._hot is None:
+            return None
+        columns, shares = self._hot
+        rows_seen = (self._first_epoch + self._epoch) * len(self.row_ids) + start
+        return plan_exchanges(columns, shares, rows_seen, float(self._step.learning_rate), self.n_threads)
+
     def draw_order(self, epoch: int) -> NDArray[np.integer]:
         """The rows that count, shuffled in place for one epoch (0, 1, ... of this fit)."""
+        self._epoch = epoch
         self._generator(1, self._first_epoch + epoch).shuffle(self.row_ids)
         return self.row_ids
 
@@ -162,8 +188,10 @@ class FMStep:
             self._targets,
             self.row_ids,
             (start, stop),
+            self._longest_row,
             self.model.params,
             self._step,
+            self._plan_exchanges(start),
             self._lanes,
             tally,
         )
