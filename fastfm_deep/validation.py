@@ -381,3 +381,42 @@ def label_count_error(files: str, labels: list[float]) -> InputError:
     return InputError(
         f"{files}: {found}, but --task=binary needs two; use --task=regression if labels are numbers to predict."
     )
+
+
+def text_format_error(path: str, line: int, column: int, token: bytes, what: str, rule: str) -> TextFormatError:
+    """Say where a text file breaks its format."""
+    shown = token if len(token) <= 60 else token[:57] + b"..."
+    text = shown.decode("utf-8", "backslashreplace")
+    if any(not character.isprintable() for character in text):
+        return binary_text_error(path, f" (line {line}, column {column}: {text!r})")
+    return TextFormatError(f"{path}, line {line}, column {column}: bad {what} in {text!r}: {rule}. Correct the line.")
+
+
+def binary_text_error(path: str, where: str = "") -> TextFormatError:
+    """Say that a file holds bytes that no text has."""
+    return TextFormatError(
+        f"{path} is a binary file, no text{where}; give a libsvm or libfm file, plain or compressed as .gz, .xz or "
+        ".bz2 (UTF-16 text must become UTF-8 first)."
+    )
+
+
+def damaged_text_error(path: str, error: Exception) -> TextFormatError:
+    """Say that a compressed file cannot be read to its end."""
+    return TextFormatError(f"{path} is a cut or damaged compressed file ({error}); copy or download it again.")
+
+
+def empty_text_error(path: str) -> TextFormatError:
+    """Say that a text file has no rows."""
+    return TextFormatError(f"{path} holds no rows; give a file with one row a line: label id:value id:value ...")
+
+
+def unreadable_text_error(path: str, error: OSError) -> InputError:
+    """Say why a text file cannot be opened."""
+    if isinstance(error, FileNotFoundError):
+        return MissingFileError(f"There is no file {path!r}; give the name of a text file.")
+    return InputError(f"{path} cannot be read: {error.strerror}; give the name of a text file that can be read.")
+
+
+def base_error(base: Any) -> InputError:
+    """Say what ids of a text file may count from."""
+    return InputError(f"base={base!r} must be 'auto', 0 or 1: the number that the ids of a text file count from.")

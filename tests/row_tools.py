@@ -13,9 +13,7 @@ DENSE = np.array([[0, 2.5, 0, -1], [0, 0, 0, 0], [3, 0, 1, 0.25]], np.float32)
 FORMATS = ("csr", "csc", "coo", "lil", "dok", "bsr", "dia")
 
 
-def raw_csr(
-    indptr, indices, values, shape, container=sp.csr_array, *, index_dtype=np.int32, dtype=np.float32
-):
+def raw_csr(indptr, indices, values, shape, container=sp.csr_array, *, index_dtype=np.int32, dtype=np.float32):
     """CSR without any of the constructor's checks and conversions."""
     X = container(shape, dtype=np.float32)
     X.indptr, X.indices = np.asarray(indptr, index_dtype), np.asarray(indices, index_dtype)

@@ -26,9 +26,7 @@ def test_dense_and_sparse_agree(X):
     assert np.all(rows.values != 0.0), "zeros of a dense array take no place"
 
 
-@pytest.mark.parametrize(
-    "dtype", [np.float16, np.float32, np.float64, np.longdouble, np.int8, np.uint64, bool]
-)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, np.int8, np.uint64, bool])
 def test_values_of_every_real_dtype(dtype):
     dense = np.array([[0, 1, 0], [3, 0, 2]]).astype(dtype)
     expected = dense.astype(np.float32)

@@ -182,9 +182,7 @@ def test_arrays_of_other_dimensions():
     if sp.coo_array(np.ones(3)).ndim == 1:  # SciPy >= 1.13
         one_dimensional.append(sp.coo_array(np.ones(3)))
     for X in one_dimensional:
-        with pytest.raises(
-            InputError, match=r"(?s)Expected 2D array, got 1D array instead:.*Reshape your data"
-        ):
+        with pytest.raises(InputError, match=r"(?s)Expected 2D array, got 1D array instead:.*Reshape your data"):
             as_csr_rows(X)
     with pytest.raises(InputError, match=r"(?s)Expected 2D array, got scalar array instead:.*array=x\.txt"):
         as_csr_rows("x.txt")
@@ -237,9 +235,7 @@ def test_things_that_are_no_numbers():
         as_csr_rows([["a", "b"]])
     with pytest.raises(InputError, match=r"X has dtype=datetime64\[D\], but must hold numbers"):
         as_csr_rows(np.array([["2020-01-01"]], "M8[D]"))
-    with pytest.raises(
-        InputError, match=r"X cannot be read as numbers: could not convert string to float: 'a'"
-    ):
+    with pytest.raises(InputError, match=r"X cannot be read as numbers: could not convert string to float: 'a'"):
         as_csr_rows(np.array([["a", 1]], object))
     with pytest.raises(InputError, match=r"X cannot be read as numbers: .*too large to convert to float"):
         as_csr_rows([[10**400, 1]])

@@ -1,0 +1,224 @@
+"""The work of `fastfm-deep train`: files read together, a fit that is watched, the model saved and measured.
+
+A *plan* is what the options say, names and values as they were given.
+"""
+
+from __future__ import annotations
+
+import signal
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastfm_deep import validation
+from fastfm_deep.cli import tables, texts
+from fastfm_deep.cli.console import Console
+
+# The metrics of a task, the one that decides last.
+_METRICS = {"binary": ("accuracy", "auc", "logloss"), "regression": ("mae", "rmse")}
+
+
+class Plan(NamedTuple):
+    """What to train on, how, and where the model goes."""
+
+    files: list[str]
+    valid: str | None
+    test: str | None
+    task: str
+    hyper_parameters: dict[str, Any]
+    format: str
+    base: str
+    n_features: int | None
+    out: str | None
+    include_optimizer: bool
+
+    def groups(self) -> dict[str, list[str]]:
+        """Names of the sets of rows and their files."""
+        rest = {"valid": self.valid, "test": self.test}
+        return {"train": self.files} | {name: [path] for name, path in rest.items() if path is not None}
+
+
+def run_training(plan: Plan, console: Console) -> None:
+    """Train, save and measure; everything that can be checked is checked first."""
+    started = time.perf_counter()
+    groups = plan.groups()
+    _check(plan, groups)
+    estimator = _new_estimator(plan)
+    data = texts.read_sets(groups, format=plan.format, base=plan.base, n_features=plan.n_features)
+    if plan.task == "binary":
+        _check_labels(groups, data)
+    console.show(_heading(data, time.perf_counter() - started))
+    console.show(_settings(estimator, plan.hyper_parameters) + "\n")
+    if _fit(plan, estimator, data, console):
+        with interrupts_ignored():
+            _save(plan, estimator, data.base)
+        raise KeyboardInterrupt(_interruption(plan, estimator))
+    _save(plan, estimator, data.base)
+    try:
+        metrics = {name: measure(estimator, rows) for name, rows in data.sets.items()}
+    except KeyboardInterrupt:
+        where = f"saved to {plan.out}" if plan.out else "lost, for want of --out"
+        raise KeyboardInterrupt(f"interrupted while measuring; the model is complete and was {where}") from None
+    sizes = {name: rows.X.shape[0] for name, rows in data.sets.items()}
+    console.show("\n" + tables.metrics_table({name: (sizes[name], metrics[name]) for name in metrics}))
+    if plan.out is not None:
+        console.show(f"\nmodel saved to {plan.out}\n")
+    if estimator.best_epoch_ < len(estimator.history_) and estimator.early_stopping_rounds is None:
+        console.show(
+            f"\nEpoch {estimator.best_epoch_} was the best on {plan.valid}; --early-stopping-rounds=N keeps the "
+            "weights of the best epoch.\n"
+        )
+    result = {
+        "task": plan.task,
+        "n_rows": sizes,
+        "n_features": data.sets["train"].X.shape[1],
+        "base": data.base,
+        "hyper_parameters": estimator.get_params(),
+        "history": estimator.history_,
+        "best_epoch": estimator.best_epoch_,
+        "best_score": estimator.best_score_,
+        "metrics": metrics,
+        "seconds": time.perf_counter() - started,
+        "out": plan.out,
+    }
+    console.result(result)
+
+
+def _save(plan: Plan, estimator: Any, base: int) -> None:
+    estimator.text_base_ = base
+    if plan.out is not None:
+        estimator.save(plan.out, include_optimizer=plan.include_optimizer)
+
+
+@contextmanager
+def interrupts_ignored() -> Iterator[None]:
+    """Let a second Ctrl-C not undo what the first one asked for."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread, which alone is interrupted
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check(plan: Plan, groups: dict[str, list[str]]) -> None:
+    """All that can be said of the options before a file is read."""
+    validation.check_choice("task", plan.task, _METRICS)
+    validation.check_choice("base", plan.base, ["auto", "0", "1"])
+    if plan.n_features is not None:
+        validation.check_integer("n_features", plan.n_features, minimum=1)
+    for name, task in (("class_weight", "binary"), ("clip", "regression")):
+        if name in plan.hyper_parameters and plan.task != task:
+            raise validation.other_task_error(option_name(name), task)
+    for name in ("early_stopping_rounds", "eval_metric"):
+        if name in plan.hyper_parameters and plan.valid is None:
+            raise validation.unwatched_error(option_name(name))
+    paths = [path for group in groups.values() for path in group]
+    texts.check_inputs(paths)
+    if plan.out is not None:
+        texts.check_output(plan.out, paths)
+    elif plan.include_optimizer:
+        raise validation.InputError("--include-optimizer needs --out, the model file to keep it in.")
+
+
+def option_name(name: str) -> str:
+    """The option that sets a parameter."""
+    return "--" + name.replace("_", "-")
+
+
+def _new_estimator(plan: Plan) -> Any:
+    from fastfm_deep.estimators import evaluation
+    from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+
+    kind = FMClassifier if plan.task == "binary" else FMRegressor
+    defaults = {"eval_metric": list(_METRICS[plan.task][1:])} if plan.valid is not None else {}
+    estimator: Any = kind(**(defaults | plan.hyper_parameters))
+    estimator._check_hyperparameters()
+    evaluation.choose_metrics(estimator.eval_metric, kind._task, kind._default_metric)
+    if "class_weight" in plan.hyper_parameters:
+        validation.check_choice("class_weight", estimator.class_weight, ["balanced"])
+    return estimator
+
+
+def _check_labels(groups: dict[str, list[str]], data: texts.TextSets) -> None:
+    """Labels of all files, before training; messages name the file."""
+    from fastfm_deep.estimators import targets
+
+    classes = np.unique(data.sets["train"].y)
+    if len(classes) != 2:
+        raise validation.label_count_error(", ".join(groups["train"]), classes.tolist())
+    for name, rows in data.sets.items():
+        targets.signs(rows.y, classes, f"labels of {groups[name][0]}")
+
+
+def _heading(data: texts.TextSets, seconds: float) -> str:
+    X = data.sets["train"].X
+    sizes = ", ".join(f"{rows.X.shape[0]:,} {name}" for name, rows in data.sets.items())
+    return (
+        f"{sizes} rows; {X.shape[1]:,} features (ids from {data.base}), "
+        f"{X.nnz / max(1, X.shape[0]):.1f} values a row; read in {seconds:.1f} s\n"
+    )
+
+
+def _settings(estimator: Any, given: dict[str, Any]) -> str:
+    """The hyper-parameters that matter most and those that were given, as they are called in Python."""
+    always = ("n_factors", "optimizer", "learning_rate", "n_epochs", "l2_reg_linear", "l2_reg_factors", "init_std")
+    values = estimator.get_params()
+    shown = [f"{name}={values[name]}" for name in dict.fromkeys([*always, *given])]
+    text = f"{type(estimator).__name__}: {', '.join(shown)}"
+    return textwrap.fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) + "\n"
+
+
+def _fit(plan: Plan, estimator: Any, data: texts.TextSets, console: Console) -> bool:
+    """Train with a table of the epochs; whether Ctrl-C ended it with something learned."""
+    train, valid = data.sets["train"], data.sets.get("valid")
+    table = epoch_table(estimator, console, watched=valid is not None)
+    try:
+        estimator.fit(train.X, train.y, eval_set=None if valid is None else [tuple(valid)], callbacks=[table])
+    except KeyboardInterrupt:
+        if not estimator.__sklearn_is_fitted__():
+            raise
+        return True
+    return False
+
+
+def epoch_table(estimator: Any, console: Console, *, watched: bool) -> tables.EpochTable:
+    """Table for a fit of this estimator."""
+    from fastfm_deep.training.metrics import METRICS
+
+    names: Sequence[str] = estimator.eval_metric or () if watched else ()
+    return tables.EpochTable(
+        console.show,
+        names,
+        greater_is_better=bool(names) and METRICS[names[-1]].greater_is_better,
+        live=console.live,
+    )
+
+
+def _interruption(plan: Plan, estimator: Any) -> str:
+    """What to say after Ctrl-C: which weights there are, and where."""
+    epoch = len(estimator.history_) + 1
+    best = plan.hyper_parameters.get("early_stopping_rounds") is not None and estimator.best_score_ is not None
+    weights = f"the best weights so far, those of epoch {estimator.best_epoch_}," if best else "the weights so far"
+    if plan.out is None:
+        return f"interrupted in epoch {epoch}; without --out nothing was saved"
+    return f"interrupted in epoch {epoch}; {weights} were saved to {plan.out}"
+
+
+def measure(estimator: Any, rows: texts.Rows) -> dict[str, float]:
+    """The metrics of the task on some rows, the usual one first."""
+    from fastfm_deep.estimators import targets
+    from fastfm_deep.training.metrics import METRICS
+
+    if hasattr(estimator, "classes_"):
+        answers, y, task = estimator.decision_function(rows.X), targets.signs(rows.y, estimator.classes_), "binary"
+    else:
+        answers, y, task = estimator.predict(rows.X), rows.y, "regression"
+    return {name: METRICS[name].compute(y, answers, None) for name in reversed(_METRICS[task])}
