@@ -139,9 +139,7 @@ def _to_csr(X: Any) -> Any:
             height, width = X.blocksize
             _check_compressed(X, (n_rows // height, n_columns // width), "block row")
         elif X.format == "lil" and list(map(len, X.rows)) != list(map(len, X.data)):
-            raise validation.damaged_matrix_error(
-                "lil", "X.rows and X.data differ in the lengths of their rows"
-            )
+            raise validation.damaged_matrix_error("lil", "X.rows and X.data differ in the lengths of their rows")
         elif X.format == "dia" and (X.data.ndim != 2 or len(X.data) != len(X.offsets)):
             raise validation.damaged_matrix_error("dia", "X.data and X.offsets differ in length")
         return X.tocsr()
@@ -160,9 +158,7 @@ def _check_coordinates(X: Any) -> None:
             raise validation.index_range_error(f"{name}[{at}]", int(ids[at]), size)
 
 
-def _check_compressed(
-    X: Any, shape: tuple[int, int], line: str
-) -> tuple[NDArray[np.int64], NDArray[Any], bool]:
+def _check_compressed(X: Any, shape: tuple[int, int], line: str) -> tuple[NDArray[np.int64], NDArray[Any], bool]:
     """Check pointers and indices of a csr, csc or bsr matrix of `shape` lines and places in a line.
 
     Returns pointers as int64, the indices they cover, and whether some line holds an index twice. Pointers

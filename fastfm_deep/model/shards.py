@@ -52,6 +52,8 @@ def run_shards(
     done = [0] * n_threads
     errors: list[BaseException] = []
     halted = threading.Event()
+    # Not Thread.join(): interrupted, it takes the thread for ended (bpo-45274, Python 3.10 to 3.12).
+    ended = threading.Semaphore(0)
 
     def take_slices(thread: int) -> None:
         try:
@@ -65,27 +67,33 @@ def run_shards(
         except BaseException as error:
             errors.append(error)
             halted.set()
+        finally:
+            ended.release()
 
     threads = [threading.Thread(target=take_slices, args=(number,), daemon=True) for number in range(n_threads)]
-    started: list[threading.Thread] = []
+    running = 0
     try:
         for thread in threads:
             try:
                 thread.start()
             except RuntimeError:  # the system gives no more threads: fewer do the same work
                 break
-            started.append(thread)
-        if not started:
+            running += 1
+        if not running:
+            running = 1
             take_slices(0)
-        for thread in started:
-            while thread.is_alive():
-                thread.join(_WAIT)
-                if watch is not None:
-                    watch(sum(done))
-    finally:
-        halted.set()
-        for thread in started:
-            thread.join()
+        while running:
+            running -= ended.acquire(timeout=_WAIT)
+            if watch is not None:
+                watch(sum(done))
+    except BaseException as error:
+        errors.insert(0, error)
+    halted.set()
+    while running:  # a second interrupt waits too: what is put back next must not be written to any more
+        try:
+            running -= ended.acquire()
+        except KeyboardInterrupt:
+            continue
     if errors:
         raise errors[0]
 

@@ -78,8 +78,8 @@ class FMStep:
         self.row_work = work_per_row(rows, model.n_factors)
         self.loss_scale = model.scale**2 if step.loss == SQUARED else 1.0
         self._first_epoch = model.epochs
-        is_new = not model.occurs.any()
-        if is_new:
+        self._is_new = not model.occurs.any()
+        if self._is_new:
             self._choose_scales(rows)
             self._start_intercept()
         self._rows = rows if len(model.params.inverse_scale) else fold_ones(rows)
@@ -95,7 +95,7 @@ class FMStep:
         self._kept: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]] | None = None
         self._start_columns()
         self.copies_per_epoch = min(1.0, len(self._rows.indices) / (8.0 * max(1, len(self._columns))))
-        if not is_new:
+        if not self._is_new:
             self.keep()
 
     def _choose_scales(self, rows: CsrRows) -> None:
@@ -110,9 +110,16 @@ class FMStep:
             inverse_scale = np.where(size > LARGE_VALUES, 1.0 / np.maximum(size, 1.0), 1.0).astype(np.float32)
             model.params = model.params._replace(inverse_scale=inverse_scale)
 
+    def _counted_targets(self) -> Targets:
+        """The targets of the rows that count."""
+        y, weight = self._targets
+        if not len(weight) or len(self.row_ids) == len(y):
+            return self._targets
+        return Targets(y[weight > 0], weight[weight > 0])
+
     def _start_intercept(self) -> None:
         """Log-odds or mean of the targets; a class that is absent counts as if it had half a row."""
-        y, weight = self._targets
+        y, weight = self._counted_targets()
         mean = float(np.average(y, weights=weight if len(weight) else None))
         if self._step.loss == LOGISTIC:
             total = float(weight.sum()) if len(weight) else float(len(y))
@@ -147,14 +154,20 @@ class FMStep:
             tables.start_columns(params, part, factors, linear_start, np.float32(rule.factor_start))
 
     def null_loss(self) -> float:
-        """Mean loss of the best constant answer: what no training should stay above for long."""
-        y, weight = self._targets
+        """Mean loss of the best constant answer: what no training should stay above for long.
+
+        Rows that come later may be all alike: the answer that they ask for is no measure. What the model was
+        first fitted to is: a variance of 1, or two classes.
+        """
+        y, weight = self._counted_targets()
         weights = weight if len(weight) else None
         mean = float(np.average(y, weights=weights))
         if self._step.loss == LOGISTIC:
             shares = np.clip([(1 + mean) / 2, (1 - mean) / 2], 1e-12, 1.0)
-            return float(-(shares * np.log(shares)).sum())
-        return 0.5 * float(np.average((y - mean) ** 2, weights=weights))
+            loss = float(-(shares * np.log(shares)).sum())
+            return loss if self._is_new else max(loss, float(np.log(2.0)))
+        loss = 0.5 * float(np.average((y - mean) ** 2, weights=weights))
+        return loss if self._is_new else max(0.5, loss, 0.5 * float(np.average(y**2, weights=weights)))
 
     def _find_hot_columns(self) -> tuple[NDArray[np.int32], NDArray[np.float64]] | None:
         """Columns that threads train in copies of their own, and their shares of the rows."""
