@@ -57,7 +57,7 @@ def read_labels(y: Any, n_rows: int, name: str = "y") -> NDArray[Any]:
         _check_finite(column.astype(np.float64, copy=False), name)
     if column.dtype.kind == "O":
         for row, label in enumerate(column):
-            if label is None or label != label:
+            if _is_missing(label):
                 raise validation.target_value_error(name, row, label)
     if column.dtype.kind == "f" or column.dtype.kind == "c":
         try:
@@ -65,6 +65,13 @@ def read_labels(y: Any, n_rows: int, name: str = "y") -> NDArray[Any]:
         except ValueError as error:
             raise validation.InputError(f"{name} holds no labels: {error}") from error
     return column
+
+
+def _is_missing(label: Any) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # pandas.NA answers neither yes nor no
+        return True
 
 
 def find_classes(labels: NDArray[Any], name: str = "y") -> NDArray[Any]:
