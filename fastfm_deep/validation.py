@@ -222,7 +222,7 @@ def length_error(name: str, found: int, n_rows: int) -> InputError:
 
 def target_value_error(name: str, row: int, value: Any) -> InputError:
     """Say that a target is missing or infinite."""
-    kind = "infinity" if value in (math.inf, -math.inf) else "NaN"
+    kind = "infinity" if isinstance(value, float) and math.isinf(value) else "NaN"
     return InputError(f"{name}[{row}]={value} (row {row}): {name} contains {kind}. Drop such rows first.")
 
 

@@ -30,7 +30,7 @@ LARGEST_ID = 2**62
 
 # A block's tokens are Python objects, some 250 bytes a pair, so that blocks, not files, are split.
 _BLOCK_BYTES = 1 << 18
-_OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {
+_OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,

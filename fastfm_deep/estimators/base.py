@@ -66,6 +66,8 @@ class BaseFM(BaseEstimator):
     random_state: Any
     on_divergence: str
     verbose: int
+    # Set by the first fit.
+    history_: list[dict[str, Any]]
 
     def fit(
         self,

@@ -82,6 +82,7 @@ class FMClassifier(ClassifierMixin, BaseFM):
     ['no', 'yes', 'yes', 'no']
     """
 
+    classes_: NDArray[Any]
     _loss = "logistic"
     _task = "classification"
     _default_metric = "logloss"
@@ -280,6 +281,7 @@ early_stopping_rounds, warm_start, n_jobs, random_state, on_divergence, verbose
     [30.0]
     """
 
+    target_range_: tuple[float, float]
     _loss = "squared"
     _task = "regression"
     _default_metric = "rmse"

@@ -92,7 +92,7 @@ def _warn_once() -> None:
 
 def _survive_full_disk(dispatcher: Any) -> None:
     """A cache that cannot be written (full disk, quota) costs the next process time, not this one its work."""
-    cache = getattr(dispatcher, "_cache", None)
+    cache: Any = getattr(dispatcher, "_cache", None)
     save = getattr(cache, "save_overload", None)
     if save is None:
         return

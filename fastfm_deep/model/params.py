@@ -154,7 +154,8 @@ def free_memory() -> int:
 
 def for_scoring(model: FMModel) -> Parameters:
     """The tables as read-only views, so that every caller's scoring runs the same compiled code."""
-    return Parameters(*(_read_only(part) for part in model.params[:4]), model.params.padded_factors)  # type: ignore[arg-type]
+    factors, linear, intercept, inverse_scale = (_read_only(part) for part in model.params[:4])
+    return Parameters(factors, linear, intercept, inverse_scale, model.params.padded_factors)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
