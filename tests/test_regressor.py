@@ -158,3 +158,12 @@ def test_every_optimizer_learns_products(optimizer, n_jobs):
     )
     assert model.score(X[5000:], y[5000:]) > 0.9
     assert linear.score(X[5000:], y[5000:]) < 0.3
+
+
+def test_the_metric_of_an_epoch_is_that_of_clipped_answers(data):
+    X, y = data
+    model = fitted(X, y, n_epochs=3, clip=True)
+    model.set_params(n_epochs=2).fit(X, np.clip(y, -0.1, 0.1), eval_set=(X, y))
+    assert np.abs(model.predict(X)).max() <= 0.1
+    expected = np.sqrt(np.mean((model.predict(X) - y) ** 2))
+    assert model.history_[-1]["eval_0_rmse"] == pytest.approx(expected, rel=1e-12)

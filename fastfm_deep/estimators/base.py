@@ -191,6 +191,7 @@ class BaseFM(BaseEstimator):
             init_std=float(self.init_std),
             seed=self._seed(),
             n_threads=thread_count(self.n_jobs, work, _TRAINING_WORTH),
+            answer_range=self._answer_range(),
         )
         schedule = Schedule(
             n_epochs=self.n_epochs if n_epochs is None else n_epochs,
@@ -200,6 +201,10 @@ class BaseFM(BaseEstimator):
             raise_on_divergence=self.on_divergence == "raise",
         )
         return Training(step, schedule, eval_sets, listeners), model
+
+    def _answer_range(self) -> tuple[float, float] | None:
+        """Bounds of what `predict` gives, where it has any."""
+        return None
 
     def _check_hyperparameters(self) -> None:
         validation.check_integer("n_factors", self.n_factors, minimum=0)

@@ -376,5 +376,9 @@ early_stopping_rounds, warm_start, n_jobs, random_state, on_divergence, verbose
         float64 array (n_rows,)
         """
         check_is_fitted(self)
+        bounds = self._answer_range()
         answers = self._raw_scores(X)
-        return np.clip(answers, *self.target_range_) if self.clip else answers
+        return answers if bounds is None else np.clip(answers, *bounds)
+
+    def _answer_range(self) -> tuple[float, float] | None:
+        return self.target_range_ if self.clip else None

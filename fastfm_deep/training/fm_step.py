@@ -55,6 +55,7 @@ class FMStep:
         init_std: float,
         seed: int,
         n_threads: int,
+        answer_range: tuple[float, float] | None = None,
     ) -> None:
         """Start the columns that are new to the model, and the intercept if it has seen nothing yet.
 
@@ -64,6 +65,7 @@ class FMStep:
         self.model = model
         self.n_threads = n_threads
         self._step = step
+        self._answer_range = answer_range
         self._init_std = init_std
         self._seed = seed
         self._targets = targets
@@ -211,7 +213,8 @@ class FMStep:
 
     def score(self, rows: CsrRows) -> NDArray[np.float64]:
         """Answers to other rows, before the link function."""
-        return self.model.center + self.model.scale * raw_scores(self.model, rows, self.n_threads)
+        answers = self.model.center + self.model.scale * raw_scores(self.model, rows, self.n_threads)
+        return answers if self._answer_range is None else np.clip(answers, *self._answer_range)
 
     def is_finite(self) -> bool:
         """Whether all parameters that this fit changes are finite numbers."""
