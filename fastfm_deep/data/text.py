@@ -238,12 +238,12 @@ def _read_blocks(path: str) -> Iterator[bytes]:
             last = b"".join(rest)
             if last:
                 yield last
-    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
         raise validation.damaged_text_error(path, error) from error
     except validation.InputError:
         raise
     except (OSError, ValueError) as error:
-        # bz2 has no class of its own for damaged data; open raises ValueError for a name no file can have.
+        # gzip and bz2 raise OSError for damaged data; open raises ValueError for a name no file can have.
         damaged = isinstance(error, OSError) and error.errno is None
         builder = validation.damaged_text_error if damaged else validation.unreadable_text_error
         raise builder(path, error) from error
