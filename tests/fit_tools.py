@@ -37,6 +37,11 @@ def small_data(estimator_class, n_rows=400, random_state=0):
     return (clicks if estimator_class is FMClassifier else ratings)(n_rows, random_state)
 
 
+def new_model(estimator_class, **parameters):
+    """An estimator that fits small data in no time."""
+    return estimator_class(**{"n_factors": 4, "n_epochs": 3, "init_std": 0.1, "random_state": 0} | parameters)
+
+
 def answers(model, X):
     """What a model says before the link function."""
     return model.decision_function(X) if isinstance(model, FMClassifier) else model.predict(X)

@@ -17,7 +17,7 @@ from fastfm_deep.kernels import fm
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED
 from fastfm_deep.kernels.losses import LOSS_IDS
 from fastfm_deep.kernels.updates import RULES, Step
-from fastfm_deep.model.params import Parameters, allocate, lanes_for
+from fastfm_deep.model.params import Parameters, allocate, blocks_for, lanes_for
 from fastfm_deep.training.fm_step import Targets
 
 INTERPRETED = bool(numba.config.DISABLE_JIT)
@@ -74,7 +74,9 @@ def score(rows: CsrRows, tables: Parameters, score_rows=None) -> np.ndarray:
         view.setflags(write=False)
     out = np.full(len(rows.indptr) - 1, np.nan)
     locked = Parameters(*views, tables.padded_factors)
-    (score_rows or fm.score_rows)(rows, locked, lanes_for(tables.padded_factors), out)
+    (score_rows or fm.score_rows)(
+        rows, locked, lanes_for(tables.padded_factors), blocks_for(tables.padded_factors), out
+    )
     return out
 
 
@@ -92,6 +94,7 @@ def fit(rows, targets, order, tables, settings, n_factors, *, span=None, tally=N
         step_of(settings, n_factors),
         hot,
         lanes_for(tables.padded_factors),
+        blocks_for(tables.padded_factors),
         tally,
     )
     return tally

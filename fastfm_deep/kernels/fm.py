@@ -20,6 +20,8 @@ from fastfm_deep.kernels.hot_columns import EXCHANGE_EVERY, N_SLOTS, exchange, m
 from fastfm_deep.kernels.losses import loss_and_gradient
 from fastfm_deep.kernels.updates import (
     ADAGRAD_ROWWISE,
+    factor_states,
+    linear_width,
     row_rate,
     row_rate_lanes,
     update_factor,
@@ -29,6 +31,8 @@ from fastfm_deep.kernels.updates import (
 )
 
 FLOAT_BYTES = 4
+# Rows of factors with states are filled up to a multiple of this.
+STATE_ROW_BYTES = 32
 # Rows between the prefetch of a row's parameters, ids, row pointers and their use. The ids of coming rows lie
 # anywhere when the order is shuffled, so they are asked for before the parameters that they name.
 AHEAD_PARAMETERS = 2
@@ -67,17 +71,40 @@ def point_at_rows(rows):
 
 
 @row_function
-def point_at_tables(params, lanes):
-    """Pointers for the tables of parameters."""
+def point_at_tables(params, lanes, blocks):
+    """Pointers for the tables of parameters.
+
+    Where `blocks` says that a row of factors is one vector of lanes, that is known at compile time.
+    """
+    padded = len(lanes) if len(blocks) == 1 else params.padded_factors
     return TablePointers(
         ln.pointer(params.linear),
         np.intp(params.linear.shape[1]),
         ln.address_of(ln.pointer(params.factors), 0),
         np.intp(params.factors.shape[1] * FLOAT_BYTES),
-        np.intp(params.padded_factors * FLOAT_BYTES),
-        np.intp(params.padded_factors // len(lanes)),
+        np.intp(padded * FLOAT_BYTES),
+        np.intp(padded // len(lanes)),
         ln.pointer(params.inverse_scale),
         len(params.inverse_scale) > 0,
+    )
+
+
+@row_function
+def point_at_states(params, step, lanes, blocks):
+    """`point_at_tables` for tables with the states of a rule, whose sizes the rule tells at compile time."""
+    tables = point_at_tables(params, lanes, blocks)
+    row_bytes = tables.state_bytes * (1 + factor_states(step))
+    if factor_states(step) > 0:
+        row_bytes = -(-row_bytes // STATE_ROW_BYTES) * STATE_ROW_BYTES
+    return TablePointers(
+        tables.linear,
+        np.intp(linear_width(step)),
+        tables.factors,
+        np.intp(row_bytes),
+        tables.state_bytes,
+        tables.n_blocks,
+        tables.inverse_scale,
+        tables.scaled,
     )
 
 
@@ -137,7 +164,7 @@ def find_place(rows, p, tables, copies, places, at):
 
 @row_function
 def score_places_lanes(rows, row, ahead, tables, copies, places, here, there, sums, lanes):
-    """`score_row_lanes` for a row whose places are noted from `here` on; notes those of `ahead` from `there` on."""
+    """`score_row_lanes` of a row whose places are noted from `here` on; notes those of `ahead` from `there` on."""
     first, end = ln.at(rows.indptr, row), ln.at(rows.indptr, row + 1)
     first_ahead, end_ahead = ln.at(rows.indptr, ahead), ln.at(rows.indptr, ahead + 1)
     n, n_ahead = end - first, end_ahead - first_ahead
@@ -229,9 +256,9 @@ def clip(gradient, bound):
     return gradient
 
 
-def score_rows_lanes(rows, params, lanes, out):
+def score_rows_lanes(rows, params, lanes, blocks, out):
     """Raw scores of all rows into `out`, float64 (n_rows,)."""
-    row_pointers, tables = point_at_rows(rows), point_at_tables(params, lanes)
+    row_pointers, tables = point_at_rows(rows), point_at_tables(params, lanes, blocks)
     scratch = np.empty(params.padded_factors + len(lanes), dtype=np.float32)
     sums = ln.address_of(ln.pointer(scratch), 0)
     last = len(rows.indptr) - 2
@@ -242,14 +269,14 @@ def score_rows_lanes(rows, params, lanes, out):
     ln.keep(scratch)
 
 
-def fit_rows_lanes(rows, targets, order, span, longest, params, step, hot, lanes, tally):
+def fit_rows_lanes(rows, targets, order, span, longest, params, step, hot, lanes, blocks, tally):
     """One update for each row of order[span[0]:span[1]]; adds Σ weight·loss to tally[0], Σ weight to tally[1].
 
     `longest` is the number of non-zeros of the longest row; `hot` may be None. Both are nothing to the plain twin.
     """
     row_pointers, tables, order_pointer = (
         point_at_rows(rows),
-        point_at_tables(params, lanes),
+        point_at_states(params, step, lanes, blocks),
         ln.pointer(order),
     )
     y, weights = ln.pointer(targets.y), ln.pointer(targets.weight)
@@ -357,7 +384,7 @@ def update_row_plain(rows, row, params, factors, linear, sums, step, gradient):
             update_factor(step, factors, at_factor, states, d, rate)
 
 
-def score_rows_plain(rows, params, lanes, out):
+def score_rows_plain(rows, params, lanes, blocks, out):
     """`score_rows_lanes`, readable."""
     sums = np.zeros(params.padded_factors, dtype=np.float32)
     for row in range(len(rows.indptr) - 1):
@@ -365,7 +392,7 @@ def score_rows_plain(rows, params, lanes, out):
         out[row] = params.intercept[0] + raw
 
 
-def fit_rows_plain(rows, targets, order, span, longest, params, step, hot, lanes, tally):
+def fit_rows_plain(rows, targets, order, span, longest, params, step, hot, lanes, blocks, tally):
     """`fit_rows_lanes`, readable."""
     sums = np.zeros(params.padded_factors, dtype=np.float32)
     factors, linear = params.factors.ravel(), params.linear.ravel()

@@ -91,6 +91,20 @@ class Step(NamedTuple):
 
 
 @row_function
+def linear_width(step):
+    """As in `RULES`, for kernels."""
+    rule = len(step.rule)
+    return 1 if rule == SGD else 2 if rule == ADAGRAD else 4
+
+
+@row_function
+def factor_states(step):
+    """As in `RULES`, for kernels."""
+    rule = len(step.rule)
+    return 2 if rule == ADAM else 0 if rule in (SGD, ADAGRAD_ROWWISE) else 1
+
+
+@row_function
 def update_weight(step, table, at, gradient, l2, l1):
     """Change the weight `table[at]` and the state that follows it, by its gradient without the L2 part."""
     weight = table[at]

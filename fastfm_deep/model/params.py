@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastfm_deep import validation
+from fastfm_deep.kernels.fm import FLOAT_BYTES, STATE_ROW_BYTES
 from fastfm_deep.kernels.lanes import LANES
 from fastfm_deep.kernels.updates import RULES
 
@@ -87,6 +88,10 @@ class FMModel:
         return self.center + self.scale * float(self.params.intercept[0])
 
 
+# Numbers in a row of factors with states are a multiple of this.
+_STATE_ROW = STATE_ROW_BYTES // FLOAT_BYTES
+
+
 def padded(n_factors: int) -> int:
     """Numbers that `n_factors` take up: whole vectors of 4, 8 or 16 lanes."""
     if n_factors <= 4:
@@ -99,6 +104,11 @@ def lanes_for(padded_factors: int) -> tuple[int, ...]:
     return LANES[16 if padded_factors % 16 == 0 else 8 if padded_factors % 8 == 0 else 4]
 
 
+def blocks_for(padded_factors: int) -> tuple[int, ...]:
+    """Marker of how many vectors of lanes a row of factors is: of length 1 for one, else empty."""
+    return (0,) if padded_factors == len(lanes_for(padded_factors)) else ()
+
+
 def allocate(n_features: int, n_factors: int, rule: str | None) -> Parameters:
     """Tables of zeros, with room for the states of `rule`.
 
@@ -109,7 +119,9 @@ def allocate(n_features: int, n_factors: int, rule: str | None) -> Parameters:
     """
     width, n_states = (RULES[rule].linear_width, RULES[rule].factor_states) if rule else (1, 0)
     padded_factors = padded(n_factors)
-    stride = -(-padded_factors * (1 + n_states) // 8) * 8 if n_states else padded_factors
+    stride = padded_factors * (1 + n_states)
+    if n_states:  # as `kernels.fm.point_at_states` has it
+        stride = -(-stride // _STATE_ROW) * _STATE_ROW
     n_bytes = 4 * n_features * (stride + width)
     free = free_memory()
     if n_bytes > free:

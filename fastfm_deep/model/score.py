@@ -8,7 +8,7 @@ import numpy as np
 
 from fastfm_deep.data.rows import CsrRows, fold_ones
 from fastfm_deep.kernels import fm
-from fastfm_deep.model.params import FMModel, for_scoring, lanes_for
+from fastfm_deep.model.params import FMModel, blocks_for, for_scoring, lanes_for
 from fastfm_deep.model.shards import run_shards
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
         Finite: rows whose values are too large for float32 arithmetic are computed again in float64.
     """
     params = for_scoring(model)
-    lanes = lanes_for(params.padded_factors)
+    lanes, blocks = lanes_for(params.padded_factors), blocks_for(params.padded_factors)
     if len(params.inverse_scale) == 0:
         rows = fold_ones(rows)
     out = np.empty(rows.n_rows, np.float64)
 
     def score(start: int, stop: int, thread: int) -> None:
-        fm.score_rows(rows._replace(indptr=rows.indptr[start : stop + 1]), params, lanes, out[start:stop])
+        fm.score_rows(rows._replace(indptr=rows.indptr[start : stop + 1]), params, lanes, blocks, out[start:stop])
 
     slice_rows = max(1, int(SLICE_WORK / work_per_row(rows, model.n_factors)))
     run_shards(score, rows.n_rows, slice_rows, n_threads)

@@ -7,6 +7,7 @@ parallel kernels at once (numba issue 9288).
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -90,10 +91,8 @@ def run_shards(
         errors.insert(0, error)
     halted.set()
     while running:  # a second interrupt waits too: what is put back next must not be written to any more
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             running -= ended.acquire()
-        except KeyboardInterrupt:
-            continue
     if errors:
         raise errors[0]
 

@@ -15,8 +15,9 @@ from fastfm_deep.kernels import columns as column_passes
 from fastfm_deep.kernels import fm, tables
 from fastfm_deep.kernels.hot_columns import HotColumns, find_hot_columns, plan_exchanges
 from fastfm_deep.kernels.losses import LOGISTIC, SQUARED
+from fastfm_deep.kernels.order import shuffle
 from fastfm_deep.kernels.updates import RULES, Step
-from fastfm_deep.model.params import FMModel, lanes_for
+from fastfm_deep.model.params import FMModel, blocks_for, lanes_for
 from fastfm_deep.model.score import raw_scores, work_per_row
 from fastfm_deep.model.shards import run_shards
 
@@ -70,6 +71,7 @@ class FMStep:
         self._seed = seed
         self._targets = targets
         self._lanes = lanes_for(model.params.padded_factors)
+        self._blocks = blocks_for(model.params.padded_factors)
         id_type = np.int32 if rows.n_rows < 2**31 else np.int64
         self.row_ids: NDArray[np.integer] = (
             np.flatnonzero(targets.weight > 0).astype(id_type)
@@ -144,7 +146,10 @@ class FMStep:
         return self.model.rule
 
     def _generator(self, purpose: int, epoch: int) -> np.random.Generator:
-        return np.random.Generator(np.random.SFC64(np.random.SeedSequence([self._seed, epoch, purpose])))
+        return np.random.Generator(np.random.SFC64(self._entropy(purpose, epoch)))
+
+    def _entropy(self, purpose: int, epoch: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self._seed, epoch, purpose])
 
     def _start_columns(self) -> None:
         rule, params = RULES[self._rule], self.model.params
@@ -194,7 +199,7 @@ class FMStep:
     def draw_order(self, epoch: int) -> NDArray[np.integer]:
         """The rows that count, shuffled in place for one epoch (0, 1, ... of this fit)."""
         self._epoch = epoch
-        self._generator(1, self._first_epoch + epoch).shuffle(self.row_ids)
+        shuffle(self.row_ids, self._entropy(1, self._first_epoch + epoch).generate_state(1, np.uint64)[0])
         return self.row_ids
 
     def fit_rows(self, start: int, stop: int, tally: NDArray[np.float64]) -> None:
@@ -209,6 +214,7 @@ class FMStep:
             self._step,
             self._plan_exchanges(start),
             self._lanes,
+            self._blocks,
             tally,
         )
 

@@ -96,7 +96,7 @@ class Training:
         self._owed = 0.0  # copies of the weights that are due
         self._kept_epoch = 0
         self.is_usable = False
-        """Whether the parameters are worth having: not before the first row, nor where none but the start is good."""
+        """Whether the parameters are worth having: not before the first row, nor where only the start is good."""
 
     @property
     def best_epoch(self) -> int:
