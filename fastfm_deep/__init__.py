@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastfm_deep.data.text import TextData, read_text
     from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
     from fastfm_deep.estimators.saved import load_model
+    from fastfm_deep.estimators.warming import warm_up
     from fastfm_deep.training.callbacks import Callback
     from fastfm_deep.validation import (
         DivergenceError,
@@ -39,6 +40,7 @@ _HOMES = {
     "TextFormatError": "validation",
     "load_model": "estimators.saved",
     "read_text": "data.text",
+    "warm_up": "estimators.warming",
 }
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "datasets",
     "load_model",
     "read_text",
+    "warm_up",
 ]
 
 
