@@ -39,7 +39,10 @@ def test_a_later_process_compiles_nothing(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"n_factors": [-1]}, "n_factors=-1 must be at least 0"), ({"optimizers": ["adamw"]}, "optimizer='adamw' is")],
+    [
+        ({"n_factors": [-1]}, "n_factors=-1 must be at least 0"),
+        ({"optimizers": ["adamw"]}, "optimizer='adamw' is"),
+    ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(fastfm_deep.InputError, match=message):
