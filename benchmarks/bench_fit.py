@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import log_loss
 
-from fastfm_deep import FMClassifier
+from fastfm_deep import Callback, FMClassifier
 from fastfm_deep.datasets import make_ctr
 
 YARDSTICK = Path(os.environ.get("FASTFM_DEEP_YARDSTICK", Path(__file__).parents[2] / "shared" / "yardstick"))
@@ -67,6 +67,17 @@ def run_yardstick(program, data, n_threads, n_epochs):
     }
 
 
+class EpochClock(Callback):
+    """CPU and wall time of the epochs alone."""
+
+    def on_fit_begin(self, n_rows, n_epochs):
+        self.began = time.perf_counter(), time.process_time()
+
+    def on_epoch_end(self, record):
+        self.wall = time.perf_counter() - self.began[0]
+        self.cpu = time.process_time() - self.began[1]
+
+
 def run_ours(train, test, n_factors, n_threads, n_epochs, seed):
     model = FMClassifier(
         n_factors,
@@ -79,7 +90,8 @@ def run_ours(train, test, n_factors, n_threads, n_epochs, seed):
         random_state=seed,
     )
     started, cpu = time.perf_counter(), time.process_time()
-    model.fit(*train)
+    clock = EpochClock()
+    model.fit(*train, callbacks=clock)
     seconds = time.perf_counter() - started
     cpu_per_wall = (time.process_time() - cpu) / seconds
     scores = []
@@ -93,6 +105,7 @@ def run_ours(train, test, n_factors, n_threads, n_epochs, seed):
         "score_rows_s": max(scores),
         "logloss": log_loss(test[1], 1 / (1 + np.exp(-raw))),
         "cpu_per_wall": cpu_per_wall,
+        "epoch_cpu_per_wall": clock.cpu / clock.wall,
     }
 
 
@@ -112,7 +125,8 @@ def report(n_threads, ours, theirs):
     other = f"{median(theirs, 'logloss'):14.4f}" if theirs else ""
     print(f"{'test logloss':17} {median(ours, 'logloss'):14.4f} {other}")
     print(f"{'whole fit, rows/s':17} {median(ours, 'fit_rows_s'):14,.0f}")
-    print(f"{'CPU / wall time':17} {median(ours, 'cpu_per_wall'):14.2f}")
+    print(f"{'CPU / wall, epochs':18}{median(ours, 'epoch_cpu_per_wall'):14.2f}")
+    print(f"{'CPU / wall, fit':17} {median(ours, 'cpu_per_wall'):14.2f}")
 
 
 def main():

@@ -145,21 +145,23 @@ class FMStep:
         assert self.model.rule is not None
         return self.model.rule
 
-    def _generator(self, purpose: int, epoch: int) -> np.random.Generator:
-        return np.random.Generator(np.random.SFC64(self._entropy(purpose, epoch)))
-
-    def _entropy(self, purpose: int, epoch: int) -> np.random.SeedSequence:
-        return np.random.SeedSequence([self._seed, epoch, purpose])
+    def _entropy(self, purpose: int, *numbers: int) -> np.random.SeedSequence:
+        return np.random.SeedSequence([self._seed, *numbers, purpose])
 
     def _start_columns(self) -> None:
         rule, params = RULES[self._rule], self.model.params
-        generator = self._generator(0, self._first_epoch)
         linear_start = np.array((0.0, *rule.start), np.float32)
-        for first in range(0, len(self._new_columns), _START_COLUMNS):
-            part = self._new_columns[first : first + _START_COLUMNS]
+
+        def start_part(first: int, stop: int, thread: int) -> None:
+            part = self._new_columns[first:stop]
+            # A stream for each part, so that threads change nothing.
+            entropy = self._entropy(0, self._first_epoch, first)
+            generator = np.random.Generator(np.random.SFC64(entropy))
             factors = generator.standard_normal((len(part), self.model.n_factors), np.float32)
             factors *= np.float32(self._init_std)
             tables.start_columns(params, part, factors, linear_start, np.float32(rule.factor_start))
+
+        run_shards(start_part, len(self._new_columns), _START_COLUMNS, self.n_threads)
 
     def null_loss(self) -> float:
         """Mean loss of the best constant answer: what no training should stay above for long.
