@@ -19,6 +19,7 @@ from fit_tools import (
 from table_tools import INTERPRETED
 
 from fastfm_deep import DivergenceError, FMClassifier, FMRegressor
+from fastfm_deep.datasets import make_ctr
 from fastfm_deep.training.loop import EvalSet, Schedule, Training
 
 BOTH = pytest.mark.parametrize("estimator_class", [FMClassifier, FMRegressor])
@@ -211,3 +212,13 @@ def test_eight_threads_do_not_diverge(estimator_class, optimizer):
     assert eight.history_[-1]["train_loss"] < 0.25
     if optimizer != "adam":  # its steps do not shrink, so that where eight threads end is chance
         assert eight.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("n_fields", [160, 600])
+def test_long_rows_do_not_diverge(n_fields):
+    """A step moves the score by as much as the row is long: uncorrected, these rows lose 22 in the first epoch."""
+    X, y, _ = make_ctr(1500, n_fields=n_fields, n_features=20_000, random_state=0)
+    model = FMClassifier(random_state=0).fit(X, y)
+    assert model.history_[0]["train_loss"] < 0.8
+    real = FMClassifier(random_state=0).fit(X * 0.999, y)
+    assert real.history_[0]["train_loss"] == pytest.approx(model.history_[0]["train_loss"], rel=0.05)

@@ -31,7 +31,8 @@ class FMClassifier(ClassifierMixin, BaseFM):
         The update rule. "adagrad_rowwise" has one step size per row of factors and takes half the memory;
         "ftrl" makes weights zero by `l1_reg_linear` (factors take AdaGrad).
     learning_rate : float
-        Step size, greater than 0.
+        Step size, greater than 0. Where the squared length of a row, Σ x², exceeds 64 on average (columns with
+        large values count in units of their root mean square), it is multiplied by 64 over that average.
     n_epochs : int
         Passes over the rows, in a new random order each.
     l2_reg_linear, l2_reg_factors : float

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 # A column whose values have a root mean square over this is trained in units of that: a step size that suits
 # values of 1 would throw its weight about. One-hot columns and standardised ones stay as they are.
 LARGE_VALUES = 2.0
+# Rows whose squared lengths exceed this on average are trained with so much smaller steps: a step moves the score
+# by about its size times the squared length, and what overshoots by more than double diverges.
+LONG_ROW = 64.0
 # Columns that are started at a time; bounds the memory for their random factors.
 _START_COLUMNS = 65_536
 _COPY_COLUMNS = 262_144
@@ -65,7 +68,6 @@ class FMStep:
         """
         self.model = model
         self.n_threads = n_threads
-        self._step = step
         self._answer_range = answer_range
         self._init_std = init_std
         self._seed = seed
@@ -83,8 +85,8 @@ class FMStep:
         self.loss_scale = model.scale**2 if step.loss == SQUARED else 1.0
         self._first_epoch = model.epochs
         self._is_new = not model.occurs.any()
+        self._step = step._replace(learning_rate=np.float32(step.learning_rate * self._measure(rows)))
         if self._is_new:
-            self._choose_scales(rows)
             self._start_intercept()
         self._rows = rows if len(model.params.inverse_scale) else fold_ones(rows)
         touched = np.zeros(model.n_features, np.uint8)
@@ -103,17 +105,29 @@ class FMStep:
         if not self._is_new:
             self.keep()
 
-    def _choose_scales(self, rows: CsrRows) -> None:
-        """Fix the units of columns with large values, for good: later rows are read in the same."""
-        model = self.model
-        if column_passes.all_ones(rows.values.view(np.uint32)):
-            return
-        squares, counts = np.zeros(model.n_features), np.zeros(model.n_features, np.int64)
+    def _measure(self, rows: CsrRows) -> float:
+        """Choose the units of columns with large values; return the factor that long rows put on the step size.
+
+        Units are fixed by the first rows, for good: later rows are read in the same.
+        """
+        n_rows = len(self.row_ids)
+        if column_passes.all_ones(rows.values.view(np.uint32)) and not len(self.model.params.inverse_scale):
+            total = float(np.diff(rows.indptr)[self.row_ids].sum())
+            return min(1.0, LONG_ROW * n_rows / max(total, 1.0))
+        n_features = self.model.n_features
+        squares, counts = np.zeros(n_features), np.zeros(n_features, np.int64)
         column_passes.add_squares(rows, self.row_ids, squares, counts)
-        size = np.sqrt(squares / np.maximum(counts, 1))
+        if self._is_new:
+            self._choose_scales(np.sqrt(squares / np.maximum(counts, 1)))
+        if len(self.model.params.inverse_scale):
+            squares *= self.model.params.inverse_scale.astype(np.float64) ** 2
+        return min(1.0, LONG_ROW * n_rows / max(float(squares.sum()), 1.0))
+
+    def _choose_scales(self, size: NDArray[np.float64]) -> None:
+        """Set the units, given the root mean square of each column (n_features,)."""
         if (size > LARGE_VALUES).any():
             inverse_scale = np.where(size > LARGE_VALUES, 1.0 / np.maximum(size, 1.0), 1.0).astype(np.float32)
-            model.params = model.params._replace(inverse_scale=inverse_scale)
+            self.model.params = self.model.params._replace(inverse_scale=inverse_scale)
 
     def _counted_targets(self) -> Targets:
         """The targets of the rows that count."""
