@@ -36,6 +36,10 @@ from fastfm_deep.validation.errors import (
     TableTooLargeError,
     TextFormatError,
 )
+from fastfm_deep.validation.fields import (
+    field_array_error,
+    field_number_error,
+)
 from fastfm_deep.validation.files import (
     file_kind,
     missing_model_error,
@@ -104,6 +108,8 @@ __all__ = [
     "divergence_error",
     "empty_error",
     "empty_text_error",
+    "field_array_error",
+    "field_number_error",
     "field_room_error",
     "file_kind",
     "index_range_error",
