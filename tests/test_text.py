@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from row_tools import traced_peak
+from test_text_errors import leave_all
 from text_tools import COMPRESS, DATA, assert_same_rows, write
 
-from fastfm_deep.data import text
+from fastfm_deep.data import text, text_blocks, text_rows
 from fastfm_deep.data.rows import as_csr_rows
 from fastfm_deep.data.text import TextData, read_text
 
@@ -59,14 +60,14 @@ def test_what_comes_out(tmp_path):
 @pytest.mark.parametrize("slowly", [False, True])
 def test_what_a_line_may_look_like(tmp_path, monkeypatch, content, slowly):
     if slowly:
-        monkeypatch.setattr(text, "_parse_plain", lambda block, rules: None)
+        monkeypatch.setattr(text_rows, "read_rows", leave_all)
     with np.errstate(all="raise"):
         data = read_text(write(tmp_path, content))
     assert_same_rows(data, content)
 
 
 def test_good_blocks_take_the_fast_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "_parse_lines", None)
+    monkeypatch.setattr(text_rows, "read_line", None)
     content = b"1 qid:1 1:1 # a_b\n\n2:1\n-1.5 3:1e3\r\n"
     assert_same_rows(read_text(write(tmp_path, content), labels="optional"), content)
 
@@ -106,7 +107,7 @@ def test_base_and_width(tmp_path, content, arguments, base, columns, width):
 
 
 def test_the_base_is_settled_by_the_whole_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "_BLOCK_BYTES", 8)
+    monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 8)
     content = b"1 5:1\n" * 20 + b"1 0:1\n"
     data = read_text(write(tmp_path, content))
     assert data.base == 0
@@ -231,10 +232,10 @@ def test_any_text_as_the_plain_parser_reads_it(tmp_path, data):
     size = data.draw(st.integers(1, 64) | st.just(1 << 18))
     path = write(tmp_path, content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text, "_BLOCK_BYTES", size)
+        patch.setattr(text_blocks, "BLOCK_BYTES", size)
         found = read_text(path, labels="optional" if unlabelled else "required")
         assert_same_rows(found, content)
-        patch.setattr(text, "_parse_plain", lambda block, rules: None)
+        patch.setattr(text_rows, "read_rows", leave_all)
         slowly = read_text(path, labels="optional" if unlabelled else "required")
     assert_same_rows(slowly, content)
     assert (slowly.base, slowly.X.shape) == (found.base, found.X.shape)

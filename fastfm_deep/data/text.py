@@ -1,126 +1,118 @@
-"""Text in: libsvm and libfm files become CSR rows and targets.
+"""Text in: libsvm, libfm and libffm files become CSR rows and targets.
 
-Both formats write one row a line, `label id:value id:value ...`. A *base* is the number that column ids count
-from, 0 or 1; a *pair* is one `id:value`.
+The formats write one row a line, `label id:value id:value ...`, libffm with the field before, `field:id:value`.
+A *base* is the number that column ids count from, 0 or 1; a *pair* is one `id:value` or `field:id:value`.
 """
 
 from __future__ import annotations
 
-import bz2
-import gzip
-import lzma
 import os
-import zlib
-from collections.abc import Callable, Iterator
-from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
 import scipy.sparse
 
 from fastfm_deep import validation
+from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.data.id_map import LARGEST_ID, IdMap, IdTable
+from fastfm_deep.data.text_blocks import BLOCK_BYTES, Block, TextBlocks, size_of
+from fastfm_deep.data.text_lines import TextRules, first_fault
+from fastfm_deep.data.text_rows import Columns, RowCollector
+from fastfm_deep.kernels.ids import drop_beyond
+from fastfm_deep.kernels.text import LineRules
 
 if TYPE_CHECKING:
-    from io import BufferedReader
-
     from numpy.typing import NDArray
 
-FORMATS = ("auto", "libsvm", "libfm")
-LARGEST_ID = 2**62
-"""Ids beyond this are refused: sums of ids must fit into int64."""
+FORMATS = ("auto", "libsvm", "libfm", "libffm")
 
-# A block's tokens are Python objects, some 250 bytes a pair, so that blocks, not files, are split.
-_BLOCK_BYTES = 1 << 18
-_OPENERS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-}
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# From here on a float64 rounds to a float32 that is infinite.
-_FLOAT32_BOUND = 2.0**128 - 2.0**103
+# Threads are started for so many blocks each, so that small files do without.
+_BLOCKS_A_THREAD = 4
 
 
-class TextData(NamedTuple):
-    """What a text file holds.
+class _TextTuple(NamedTuple):
+    X: scipy.sparse.csr_array
+    y: NDArray[np.float64] | None
+    fields: FieldLayout | None
+    base: int
+
+
+class TextData(_TextTuple):
+    """What text files hold: a tuple of four, with more to ask for by name.
 
     Attributes
     ----------
     X : csr_array (n_rows, n_features), float32
-        Columns as they stand in the file: not sorted, and an id that a row names twice is there twice.
+        Columns in the order of the file: not sorted, and an id that a row names twice is there twice.
     y : float64 array (n_rows,), or None
         NaN for a row without a label; None where no row has one.
-    fields : None
-        These formats have none.
+    fields : FieldLayout, or None
+        Of libffm text.
     base : int
-        What ids count from in the file; columns count from 0.
+        What ids count from in the file; columns count from 0. 0 with hashed or compact ids.
+    id_map : IdMap
+        How ids became columns: give it to `read_text` for every later file.
+    n_unknown : int
+        Values left out for their unknown ids.
+    n_shared : int
+        Columns that the text names in more than one field; each counts to the one it came with first.
     """
 
-    X: scipy.sparse.csr_array
-    y: NDArray[np.float64] | None
-    fields: None
-    base: int
-
-
-class _Rules(NamedTuple):
-    """What a line has to keep."""
-
-    path: str
-    base: int  # the smallest id
-    largest_id: int
-    n_features: int | None  # None: the table sets no limit
-    unlabelled: bool  # lines may come without a label
-
-
-class _Block(NamedTuple):
-    """Whole lines of a file, and the number of the first."""
-
-    content: bytes
-    lines: list[bytes]
-    first: int
-
-
-class _Part(NamedTuple):
-    """The rows of a block."""
-
-    labels: NDArray[np.float64]  # NaN where there is none
-    lengths: NDArray[np.int64]  # pairs of each row
-    ids: NDArray[Any]  # int32 where they fit
-    values: NDArray[np.float32]
+    id_map: IdMap
+    n_unknown: int
+    n_shared: int
 
 
 def read_text(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     format: str = "auto",
     n_features: int | None = None,
     base: Literal["auto"] | int = "auto",
     *,
+    hash_features: int | None = None,
+    compact: bool = False,
+    id_map: IdMap | None = None,
     unknown_ids: Literal["error", "ignore"] = "error",
     labels: Literal["required", "optional"] = "required",
+    keep_fields: bool = True,
+    n_jobs: int | None = None,
 ) -> TextData:
-    r"""Read a libsvm or libfm file.
+    r"""Read libsvm, libfm or libffm files.
 
     Comments (`#` to the end of the line), `qid:` tokens and blank lines are passed over. Ids may come in any
-    order.
+    order. Each value is `np.float32(float(token))`, bit for bit.
 
     Parameters
     ----------
-    path : path
-        A file or a FIFO, plain or compressed (.gz, .xz, .bz2, told by its first bytes).
-    format : {"auto", "libsvm", "libfm"}
-        Both are read in the same way.
+    path : path, or sequence of paths
+        Files or FIFOs, plain or compressed (.gz, .xz, .bz2, .zst, told by their first bytes). Several are read one
+        after the other, as one set of rows.
+    format : {"auto", "libsvm", "libfm", "libffm"}
+        libsvm and libfm are the same; "auto" looks at the first pair.
     n_features : int, optional
-        Width of X; by default the largest id decides. Give that of the training rows for all later files.
+        Width of X; by default the largest id decides.
     base : {"auto", 0, 1}
-        What ids count from; "auto" takes 0 if the file holds an id 0, else 1.
+        What ids count from; "auto" takes 0 if the files hold an id 0, else 1.
+    hash_features : int, optional
+        Width of X for ids of any size: columns are hashes, see `hash_ids`. Different ids may share a column.
+    compact : bool
+        Number the ids that occur, in order of first appearance, instead of taking them as they are.
+    id_map : IdMap, optional
+        `TextData.id_map` of the training files, for every later file: neither base nor width are found out anew.
     unknown_ids : {"error", "ignore"}
-        What becomes of ids beyond `n_features`.
+        What becomes of ids beyond `n_features`, or unknown to `id_map`.
     labels : {"required", "optional"}
         Whether lines without a label are fine: y then is NaN there, and None where no line has one.
+    keep_fields : bool
+        Whether `fields` is made for libffm text; it takes four bytes a column.
+    n_jobs : int, optional
+        Threads; -1: all cores; by default as many as the files are worth. The result is the same.
 
     Returns
     -------
     TextData
-        X, y, fields, base.
+        X, y, fields, base, and by name: id_map, n_unknown, n_shared.
 
     Raises
     ------
@@ -128,8 +120,10 @@ def read_text(
         A line breaks the format, or the file is cut, empty or binary; names file, line, column and token.
     MissingFileError
         There is no such file.
+    TableTooLargeError
+        The fields of so many columns would not fit into memory.
     InputError
-        An argument breaks its rule, or the file cannot be read.
+        An argument breaks its rule, or a file cannot be read.
 
     Examples
     --------
@@ -144,219 +138,162 @@ def read_text(
     >>> y
     array([ 1., -1.])
     """
-    rules, width, known = _check_arguments(path, format, n_features, base, unknown_ids, labels)
-    parts, doubtful = _read_parts(rules)
-    settled = rules.base
-    if not known and all(part.ids.min(initial=1) > 0 for part in parts):
-        settled = 1
-    elif not known and doubtful is not None and width is not None:
-        _parse_lines(doubtful, rules._replace(largest_id=width - 1))
-    return _assemble(parts, width, settled)
-
-
-def _check_arguments(
-    path: str | os.PathLike[str], format: str, n_features: int | None, base: object, unknown_ids: str, labels: str
-) -> tuple[_Rules, int | None, bool]:
-    """Rules for the lines, the width of X if it is known, and whether the base is."""
+    paths = _check_paths(path)
+    plan = _check_ids(n_features, base, hash_features, compact, id_map)
     validation.check_choice("format", format, FORMATS)
     validation.check_choice("unknown_ids", unknown_ids, ["error", "ignore"])
     validation.check_choice("labels", labels, ["required", "optional"])
-    if n_features is not None:
-        n_features = validation.check_integer("n_features", n_features, minimum=1)
-        if n_features > LARGEST_ID:
-            raise validation.upper_bound_error("n_features", n_features, f"at most {LARGEST_ID}")
+    n_threads = _thread_count(n_jobs, paths)
+    line = _line_rules(plan, unknown_ids == "ignore", labels == "optional")
+    limit = plan.n_features if unknown_ids == "error" else None
+    rules = TextRules(line, False, limit, None)
+    # With the base unknown, the id n_features may turn out to be the last one of base 1, or one too many.
+    watched = limit if plan.kind == "offset" and plan.base is None else None
+    collector = RowCollector(rules, plan.columns, keep_fields=keep_fields, watched=watched)
+
+    def settle(block: Block) -> TextRules | None:
+        found = _sniff(block) if format == "auto" else format
+        return None if found is None else rules._replace(with_fields=found == "libffm")
+
+    collector.collect(TextBlocks(paths), n_threads, settle)
+    if not len(collector.labels):
+        raise validation.empty_text_error(", ".join(paths))
+    return _assemble(collector, plan, keep_fields)
+
+
+class _IdPlan(NamedTuple):
+    """What the arguments say of ids and columns."""
+
+    kind: Literal["offset", "hash", "table"]
+    base: int | None  # None: to be found out
+    n_features: int | None  # None: to be found out
+    columns: Columns
+
+
+def _check_paths(path: Any) -> list[str]:
+    several = isinstance(path, Sequence) and not isinstance(path, str | bytes)
+    paths = list(path) if several else [path]
+    if not paths or not all(isinstance(name, str | bytes | os.PathLike) for name in paths):
+        raise validation.text_path_error(path)
+    return [os.fsdecode(name) for name in paths]
+
+
+def _check_ids(
+    n_features: int | None, base: object, hash_features: int | None, compact: bool, id_map: IdMap | None
+) -> _IdPlan:
+    given: dict[str, Any] = {
+        "hash_features": hash_features,
+        "compact": validation.check_flag("compact", compact) or None,
+    }
+    given |= {"id_map": id_map, "n_features": n_features, "base": None if isinstance(base, str) else base}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1 and set(names) != {"n_features", "base"}:
+        raise validation.id_choice_error(names)
     known = isinstance(base, int | np.integer) and not isinstance(base, bool) and base in (0, 1)
     if not known and not (isinstance(base, str) and base == "auto"):
         raise validation.base_error(base)
-    smallest = int(cast(int, base)) if known else 0
-    limit = n_features if unknown_ids == "error" else None
+    for name in ("hash_features", "n_features"):
+        if given[name] is not None:
+            given[name] = validation.check_integer(name, given[name], minimum=1)
+            if given[name] > LARGEST_ID:
+                raise validation.upper_bound_error(name, given[name], f"at most {LARGEST_ID}")
+    if id_map is not None:
+        if not isinstance(id_map, IdMap):
+            raise validation.id_map_error(id_map)
+        hashed_to = id_map.n_features if id_map.kind == "hash" else None
+        table = IdTable(id_map.ids) if id_map.kind == "table" else None
+        return _IdPlan(id_map.kind, id_map.base, id_map.n_features, Columns(hashed_to, table))
+    if hash_features is not None:
+        return _IdPlan("hash", 0, given["hash_features"], Columns(given["hash_features"]))
+    if compact:
+        return _IdPlan("table", 0, None, Columns(None, IdTable(), growing=True))
+    return _IdPlan("offset", int(cast(int, base)) if known else None, given["n_features"], Columns())
+
+
+def _line_rules(plan: _IdPlan, leave_out: bool, unlabelled: bool) -> LineRules:
+    base = plan.base or 0
     largest = LARGEST_ID
-    if limit is not None:
-        # Where the base is not known yet, the id n_features may turn out to be the last one of base 1.
-        largest = limit - 1 + (smallest if known else 1)
-    rules = _Rules(os.fsdecode(path), smallest, largest, limit, labels == "optional")
-    return rules, n_features, known
+    if plan.kind == "offset" and plan.n_features is not None:
+        if plan.base is not None:
+            largest = base + plan.n_features - 1
+        elif not leave_out:
+            largest = plan.n_features
+    return LineRules(base, min(largest, LARGEST_ID), base, leave_out, unlabelled)
 
 
-def _read_parts(rules: _Rules) -> tuple[list[_Part], _Block | None]:
-    """All rows, and the first block with an id that would lie beyond `n_features` if ids counted from 0."""
-    parts: list[_Part] = []
-    doubtful = None
-    first = 1
-    for content in _read_blocks(rules.path):
-        lines = content.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        block = _Block(content, lines, first)
-        part = _parse_plain(block, rules)
-        if part is None:
-            part = _parse_lines(block, rules)
-        largest = part.ids.max(initial=0)
-        if doubtful is None and rules.n_features is not None and largest >= rules.n_features:
-            doubtful = block
-        parts.append(part._replace(ids=part.ids.astype(np.int32)) if largest < 2**31 else part)
-        first += len(lines)
-    if not any(len(part.labels) for part in parts):
-        raise validation.empty_text_error(rules.path)
-    return parts, doubtful
+def _thread_count(n_jobs: int | None, paths: list[str]) -> int:
+    if n_jobs is not None:
+        n_jobs = validation.check_jobs(n_jobs)
+        if n_jobs > 0:
+            return n_jobs
+    wanted = 1 + size_of(paths) // (_BLOCKS_A_THREAD * BLOCK_BYTES)
+    if n_jobs is None and wanted == 1:
+        return 1
+    from joblib import cpu_count  # knows affinity and quota; imported here because it takes 0.1 s
+
+    cores = max(1, int(cpu_count()))
+    return min(wanted, cores) if n_jobs is None else max(1, cores + 1 + n_jobs)
 
 
-def _assemble(parts: list[_Part], n_features: int | None, base: int) -> TextData:
-    """One matrix of all parts, without the columns beyond `n_features`."""
-    y = np.concatenate([part.labels for part in parts])
-    indptr = np.concatenate([np.zeros(1, np.int64), *(part.lengths for part in parts)]).cumsum()
-    columns = np.concatenate([part.ids for part in parts])
-    values = np.concatenate([part.values for part in parts])
-    parts.clear()
-    columns -= base
-    width = n_features or int(columns.max(initial=0)) + 1
-    kept = columns < width
-    if not kept.all():
-        indptr = np.concatenate([np.zeros(1, np.int64), kept.cumsum()])[indptr]
-        columns, values = columns[kept], values[kept]
+def _sniff(block: Block) -> str | None:
+    """The format, as the first pair shows it; None if there is none in this block."""
+    content = bytes(memoryview(block.buffer)[: block.end])
+    if b":" not in content:
+        return None
+    for line in content.split(b"\n"):
+        for token in line.partition(b"#")[0].split():
+            if b":" in token and not token.startswith(b"qid:"):
+                return "libffm" if token.count(b":") == 2 else "libsvm"
+    return None
+
+
+def _assemble(collector: RowCollector, plan: _IdPlan, keep_fields: bool) -> TextData:
+    """One matrix of all rows, without the columns beyond `n_features`."""
+    base = plan.base
+    shift = 0  # what is still to be taken off the columns
+    if base is None:
+        base = shift = int(collector.least > 0)
+        if base == 0 and collector.doubtful is not None:
+            _find_too_large(collector, cast(int, plan.n_features))
+    most = collector.most - base if plan.kind == "offset" else -1
+    y = collector.labels.take()
+    ends = collector.ends.take()
+    columns = collector.columns.take()
+    values = collector.values.take()
+    if shift:
+        columns -= shift
+    ids = plan.columns.table.ids() if plan.columns.table is not None else np.empty(0, np.int64)
+    width = plan.n_features or (max(len(ids), 1) if plan.kind == "table" else max(most, 0) + 1)
+    n_unknown = collector.n_left_out
+    if most >= width:
+        kept = drop_beyond(columns, values, None, ends, width)
+        n_unknown += len(columns) - kept
+        columns, values = columns[:kept], values[:kept]
     index_type = np.int32 if max(width, len(columns)) < 2**31 else np.int64
-    X = scipy.sparse.csr_array(
-        (values, columns.astype(index_type, copy=False), indptr.astype(index_type)), shape=(len(y), width)
-    )
-    return TextData(X, None if np.isnan(y).all() else y, None, base)
+    indptr = np.zeros(len(ends) + 1, index_type)
+    indptr[1:] = ends
+    X = scipy.sparse.csr_array((values, columns.astype(index_type, copy=False), indptr), shape=(len(y), width))
+    fields, n_shared = None, 0
+    if keep_fields and collector.rules.with_fields:
+        fields, n_shared = _layout(collector.known_fields, shift, width)
+    data = TextData(X, None if np.isnan(y).all() else y, fields, base)
+    data.id_map = IdMap(plan.kind, width, base, ids)
+    data.n_unknown, data.n_shared = n_unknown, n_shared
+    return data
 
 
-def _read_blocks(path: str) -> Iterator[bytes]:
-    """The file in blocks of whole lines."""
-    try:
-        with open(path, "rb") as file:
-            stream = _decompressed(file)
-            rest = [stream.read(_BLOCK_BYTES).removeprefix(_BYTE_ORDER_MARK)]
-            while rest[-1]:
-                if b"\0" in rest[-1]:
-                    raise validation.binary_text_error(path)
-                end = rest[-1].rfind(b"\n") + 1
-                if end:
-                    yield b"".join([*rest[:-1], rest[-1][:end]])
-                    rest = [rest[-1][end:]]
-                rest.append(stream.read(_BLOCK_BYTES))
-            last = b"".join(rest)
-            if last:
-                yield last
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise validation.damaged_text_error(path, error) from error
-    except validation.InputError:
-        raise
-    except (OSError, ValueError) as error:
-        # gzip and bz2 raise OSError for damaged data; open raises ValueError for a name no file can have.
-        damaged = isinstance(error, OSError) and error.errno is None
-        builder = validation.damaged_text_error if damaged else validation.unreadable_text_error
-        raise builder(path, error) from error
+def _find_too_large(collector: RowCollector, n_features: int) -> None:
+    """Raise the error of the first id that is too large now that ids are known to count from 0."""
+    path, n_lines, content = cast(tuple[str, int, bytes], collector.doubtful)
+    rules = collector.rules._replace(line=collector.rules.line._replace(largest_id=n_features - 1))
+    found = first_fault(content.split(b"\n"), rules)
+    if found is not None:
+        raise found[1].error(path, n_lines + found[0] + 1)
 
 
-def _decompressed(file: BufferedReader) -> IO[bytes]:
-    """The content of a file that is open already: a FIFO could not be opened a second time."""
-    start = file.peek(8)
-    for magic, opener in _OPENERS.items():
-        # Files cut within these first bytes are recognised too; no line of text begins like any of them.
-        if start and start[: len(magic)] == magic[: len(start)]:
-            return opener(file, "rb")
-    return file
-
-
-def _parse_plain(block: _Block, rules: _Rules) -> _Part | None:
-    """The rows of a block without any fault, else None; also None for what is rare."""
-    lines, content = block.lines, block.content
-    if b"#" in content:
-        lines = [line.partition(b"#")[0] for line in lines]
-    if b"_" in content and any(b"_" in line for line in lines):
-        return None  # int and float would take it for a separator of digits
-    rows = [tokens for tokens in map(bytes.split, lines) if tokens]
-    if b"qid:" in content:
-        rows = [[tokens[0], *(t for t in tokens[1:] if not t.startswith(b"qid:"))] for tokens in rows]
-    n_unlabelled = 0
-    if rules.unlabelled:
-        n_unlabelled = sum(b":" in tokens[0] for tokens in rows)
-        rows = [[b"nan", *tokens] if b":" in tokens[0] else tokens for tokens in rows]
-    lengths = np.fromiter(map(len, rows), np.int64, len(rows)) - 1
-    pairs = [token.split(b":") for tokens in rows for token in tokens[1:]]
-    try:
-        labels = np.fromiter((float(tokens[0]) for tokens in rows), np.float64, len(rows))
-        ids = np.fromiter((int(name) for name, _ in pairs), np.int64, len(pairs))
-        wide = np.fromiter((float(value) for _, value in pairs), np.float64, len(pairs))
-    except (ValueError, OverflowError):
-        return None
-    if np.isfinite(labels).sum() != len(labels) - n_unlabelled or not (abs(wide) < _FLOAT32_BOUND).all():
-        return None
-    if ids.min(initial=rules.base) < rules.base or ids.max(initial=0) > rules.largest_id:
-        return None
-    return _Part(labels, lengths, ids, _to_float32(wide))
-
-
-def _to_float32(wide: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(under="ignore"):
-        return wide.astype(np.float32)
-
-
-def _parse_lines(block: _Block, rules: _Rules) -> _Part:
-    """The rows of any block, line by line; a fault is an error that says where it stands."""
-    labels: list[float] = []
-    lengths: list[int] = []
-    ids: list[int] = []
-    values: list[float] = []
-    for number, line in enumerate(block.lines, start=block.first):
-        content = line.partition(b"#")[0]
-        tokens = content.split()
-        if not tokens:
-            continue
-        labelled = b":" not in tokens[0] or not rules.unlabelled
-        label = _number(tokens[0]) if labelled else np.nan
-        if labelled and not abs(label) < np.inf:
-            raise validation.text_label_error(_place(rules, number, content, 0))
-        labels.append(label)
-        before = len(ids)
-        for at in range(int(labelled), len(tokens)):
-            if tokens[at].startswith(b"qid:"):
-                continue
-            name, colon, text = tokens[at].partition(b":")
-            if not colon or b":" in text:
-                raise validation.text_pair_error(_place(rules, number, content, at))
-            found = _integer(name)
-            if found is None or not rules.base <= found <= rules.largest_id:
-                raise _id_error(_place(rules, number, content, at), found, rules)
-            value = _number(text)
-            if not abs(value) < _FLOAT32_BOUND:
-                raise validation.text_value_error(_place(rules, number, content, at))
-            ids.append(found)
-            values.append(value)
-        lengths.append(len(ids) - before)
-    arrays = np.array(labels, np.float64), np.array(lengths, np.int64), np.array(ids, np.int64)
-    return _Part(*arrays, _to_float32(np.array(values, np.float64)))
-
-
-def _integer(token: bytes) -> int | None:
-    """The integer that a token is, None if it is none; more than 4300 digits are none to Python either."""
-    try:
-        return int(token) if b"_" not in token else None
-    except ValueError:
-        return None
-
-
-def _number(token: bytes) -> float:
-    """The number that a token is, NaN if it is none."""
-    try:
-        return float(token) if b"_" not in token else np.nan
-    except ValueError:
-        return np.nan
-
-
-def _id_error(place: validation.TextPlace, found: int | None, rules: _Rules) -> validation.TextFormatError:
-    beyond_all = found is not None and found > LARGEST_ID
-    n_features = None if beyond_all else rules.n_features
-    largest = LARGEST_ID if beyond_all else rules.largest_id
-    return validation.text_id_error(place, found, rules.base, largest, n_features)
-
-
-def _place(rules: _Rules, number: int, content: bytes, at: int) -> validation.TextPlace:
-    """Where token `at` of a line stands, in characters."""
-    end = 0
-    token = b""
-    for token in content.split()[: at + 1]:
-        end = content.index(token, end) + len(token)
-    before = content[: end - len(token)].decode("utf-8", "replace")
-    return validation.TextPlace(rules.path, number, len(before) + 1, token)
+def _layout(known: NDArray[np.int32], shift: int, width: int) -> tuple[FieldLayout, int]:
+    """Fields of the columns, and how many columns have come with several; see `kernels.ids` for `known`."""
+    field_of_column = np.full(width, -1, np.int32)
+    known = known[shift : shift + width]
+    field_of_column[: len(known)] += np.abs(known)
+    return FieldLayout(field_of_column, int(field_of_column.max(initial=-1)) + 1), int((known < 0).sum())

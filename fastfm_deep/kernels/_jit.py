@@ -30,6 +30,7 @@ FLAGS: dict[str, Any] = {
     # Never "nnan" or "ninf": the divergence guard must see what is not finite.
     "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"},
 }
+_EXACT_FLAGS = FLAGS | {"fastmath": False}
 
 
 def _source_digest() -> str:
@@ -55,10 +56,10 @@ def _private_cache_folder() -> str | None:
     return str(folder) if safe and os.access(folder, os.W_OK) else None
 
 
-def _cached(function: Callable[..., Any]) -> Any:
+def _cached(function: Callable[..., Any], flags: dict[str, Any]) -> Any:
     """Compile with a disk cache at the first place that can be written, or without one."""
     try:
-        return numba.njit(cache=True, **FLAGS)(function)
+        return numba.njit(cache=True, **flags)(function)
     except RuntimeError:  # Numba: "no locator available"
         pass
     folder = _private_cache_folder()
@@ -66,13 +67,13 @@ def _cached(function: Callable[..., Any]) -> Any:
         usual = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = folder
         try:
-            return numba.njit(cache=True, **FLAGS)(function)
+            return numba.njit(cache=True, **flags)(function)
         except RuntimeError:
             pass
         finally:
             numba.config.CACHE_DIR = usual
     _warn_once()
-    return numba.njit(**FLAGS)(function)
+    return numba.njit(**flags)(function)
 
 
 _warned = False
@@ -108,10 +109,19 @@ def _survive_full_disk(dispatcher: Any) -> None:
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a loop over many rows, called from Python: cached on disk, without the GIL."""
+    return _compiled(function, FLAGS)
+
+
+def exact_kernel(function: Callable[..., Any]) -> Any:
+    """Compile as `kernel` does, with every rounding as IEEE 754 says."""
+    return _compiled(function, _EXACT_FLAGS)
+
+
+def _compiled(function: Callable[..., Any], flags: dict[str, Any]) -> Any:
     if not JIT_ENABLED:
         return function
     function.__qualname__ = f"{function.__qualname__}_{_DIGEST}"
-    dispatcher = _cached(function)
+    dispatcher = _cached(function, flags)
     _survive_full_disk(dispatcher)
     return dispatcher
 
@@ -119,3 +129,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 def row_function(function: Callable[..., Any]) -> Any:
     """Compile a formula that kernels call: it becomes part of their code and has no cache file of its own."""
     return numba.njit(forceinline=True, **FLAGS)(function)
+
+
+def exact_function(function: Callable[..., Any]) -> Any:
+    """Compile as `row_function` does, for exact kernels."""
+    return numba.njit(forceinline=True, **_EXACT_FLAGS)(function)

@@ -7,14 +7,13 @@ feature touches should lie together: a random cache line is the unit that the me
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastfm_deep import validation
+from fastfm_deep.data.memory import free_memory
 from fastfm_deep.kernels.fm import FLOAT_BYTES, STATE_ROW_BYTES
 from fastfm_deep.kernels.lanes import LANES
 from fastfm_deep.kernels.updates import RULES
@@ -140,28 +139,6 @@ def _aligned_zeros(n_rows: int, width: int) -> NDArray[np.float32]:
     flat = np.zeros(n_rows * width + _ALIGN // 4, np.float32)
     first = (-flat.ctypes.data % _ALIGN) // 4
     return flat[first : first + n_rows * width].reshape(n_rows, width)
-
-
-def free_memory() -> int:
-    """Bytes this process can still take, by the kernel's estimate and the limit of its control group."""
-    free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                free = int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            # Pages of files count as used, but are given up when memory is needed; half of it is a guess.
-            room = int(Path(limit).read_text()) - int(Path(used).read_text()) // 2
-        except (OSError, ValueError):  # absent, or "max"
-            continue
-        free = min(free, max(room, 0))
-    return free
 
 
 def for_scoring(model: FMModel) -> Parameters:

@@ -43,6 +43,13 @@ def check_flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def check_jobs(value: Any) -> int:
+    """Return a number of threads, negative for one counted from the cores, or raise an `InputError`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value == 0:
+        raise InputError(f"n_jobs={value!r} must be an integer of at least 1, or -1 for all cores.")
+    return int(value)
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str], *, hint: str = "") -> str:
     """Return `value` if it is one of `choices`, else raise an `InputError` that lists them."""
     known = list(choices)

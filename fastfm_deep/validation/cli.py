@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from fastfm_deep.validation.errors import InputError
 
 
@@ -55,3 +57,73 @@ def label_count_error(files: str, labels: list[float]) -> InputError:
     return InputError(
         f"{files}: {found}, but --task=binary needs two; use --task=regression if labels are numbers to predict."
     )
+
+
+def config_file_error(path: str, fault: str) -> InputError:
+    """Say that a file of options cannot be used."""
+    return InputError(f"--config={path} {fault}; give a TOML file with lines like n_factors = 8.")
+
+
+def config_key_error(path: str, where: str, known: Iterable[str], what: str, key: str | None = None) -> InputError:
+    """Say that a file of options has a key that is none, and which one is the nearest."""
+    import difflib  # takes 10 ms
+
+    names = sorted(known)
+    near = difflib.get_close_matches(key or where, names, n=1)
+    listed = f"did you mean {near[0]}?" if near else f"known are {', '.join(names)}."
+    return InputError(f"{path}: {where} is no {what}; {listed}")
+
+
+def config_value_error(path: str, where: str, value: object, rule: str) -> InputError:
+    """Say that a value in a file of options is of the wrong type."""
+    return InputError(f"{path}: {where} = {value!r} must be {rule}.")
+
+
+def exclusive_options_error(options: Sequence[str]) -> InputError:
+    """Say that options contradict each other."""
+    return InputError(
+        f"{' and '.join(options)} exclude each other: each says how ids become columns; leave all but one out."
+    )
+
+
+def useless_base_error(path: str, base: str, ids: str) -> InputError:
+    """Say that the ids of a model do not count from anything."""
+    return InputError(f"--base={base} has no meaning for {path}, whose {ids}; leave --base out.")
+
+
+def twice_stdin_error() -> InputError:
+    """Say that standard input can be read only once."""
+    return InputError("'-', the standard input, is named more than once, but can be read only once; use a file.")
+
+
+def missing_fields_error(path: str) -> InputError:
+    """Say that libffm text needs fields, and that a file names none."""
+    return InputError(
+        f"{path} names no fields, which libffm text needs; give them with --fields=10,20,5 (sizes of consecutive "
+        "fields) or --fields=FILE (one field a line, one line an id)."
+    )
+
+
+def needless_fields_error(path: str) -> InputError:
+    """Say that fields are given for text that names its own, or to text that has none."""
+    return InputError(f"--fields goes with --to=libffm and libsvm text, not with {path}; leave it out.")
+
+
+def fields_option_error(given: str, fault: str) -> InputError:
+    """Say that fields given on the command line cannot be used."""
+    return InputError(
+        f"--fields={given} {fault}; give sizes of consecutive fields, 10,20,5, or a file with one field a line."
+    )
+
+
+def narrow_fields_error(given: str, n_columns: int, path: str, largest: int, base: int) -> InputError:
+    """Say that an id lies beyond the fields that were given."""
+    return InputError(
+        f"--fields={given} gives the fields of {n_columns} ids, {base} .. {base + n_columns - 1}, but {path} "
+        f"holds the id {largest}; give the fields of all."
+    )
+
+
+def overwriting_error(path: str) -> InputError:
+    """Say that the file to be written is the one to be read."""
+    return InputError(f"{path} is the file to be read, too; take another name for the output.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastfm_deep.validation.errors import InputError
+from fastfm_deep.validation.errors import InputError, TableTooLargeError
 
 
 def field_array_error(array: Any) -> InputError:
@@ -19,4 +19,14 @@ def field_number_error(column: int, field: int) -> InputError:
     """Say that a field has a number that none can have."""
     return InputError(
         f"fields[{column}]={field} must lie in -1 .. {2**31 - 2} (-1: no field); number the fields from 0."
+    )
+
+
+def field_table_error(n_features: int, n_bytes: int, free: int) -> TableTooLargeError:
+    """Say that the fields of so many columns need too much memory."""
+    return TableTooLargeError(
+        f"An id of the text makes n_features={n_features}, for which a table of fields takes "
+        f"{n_bytes / 2**30:.3g} GiB, but {free / 2**30:.3g} GiB of memory are free. Hash the ids "
+        "(hash_features=2**22), number only those that occur (compact=True), or leave the fields out "
+        "(keep_fields=False)."
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from fastfm_deep.validation.errors import InputError, MissingFileError, TextFormatError
+from fastfm_deep.validation.errors import InputError, InputTypeError, MissingFileError, TextFormatError
 
 
 class TextPlace(NamedTuple):
@@ -47,16 +48,34 @@ def text_label_error(place: TextPlace) -> TextFormatError:
     )
 
 
-def text_pair_error(place: TextPlace) -> TextFormatError:
-    """Say that a token is no `id:value`."""
-    if place.token.count(b":") == 2:
-        return text_format_error(
-            place,
-            "pair",
-            "a pair must be id:value; field:id:value is libffm text, which this version does not read yet",
-            "Take the fields out.",
-        )
-    return text_format_error(place, "pair", "a pair must be id:value, with one colon")
+def text_pair_error(with_fields: bool) -> Callable[[TextPlace], TextFormatError]:
+    """Say that a token is no `id:value`, or no `field:id:value`."""
+    form, other, format = ("field:id:value", 1, "libsvm") if with_fields else ("id:value", 2, "libffm")
+    colons = "two colons" if with_fields else "one colon"
+
+    def build(place: TextPlace) -> TextFormatError:
+        rule = f"a pair must be {form}, with {colons}"
+        if place.token.count(b":") == other:
+            way_out = f"If the whole file is {format} text, read it with format={format!r}; else correct the line."
+            return text_format_error(place, "pair", rule, way_out)
+        return text_format_error(place, "pair", rule)
+
+    return build
+
+
+def text_field_error(place: TextPlace) -> TextFormatError:
+    """Say that a field is none."""
+    return text_format_error(place, "field", f"a field must be an integer from 0 to {2**31 - 2}")
+
+
+def text_unknown_id_error(place: TextPlace) -> TextFormatError:
+    """Say that an id did not occur where the columns were numbered."""
+    return text_format_error(
+        place,
+        "id",
+        "this id did not occur in the text that the columns were numbered by",
+        "Leave such ids out with unknown_ids='ignore'.",
+    )
 
 
 def text_value_error(place: TextPlace) -> TextFormatError:
@@ -79,7 +98,7 @@ def text_id_error(
         way_out = "Use base=0 if the ids of this file count from 0."
         return text_format_error(place, "id", f"with base={base}, ids count from {base}", way_out)
     if n_features is None:
-        way_out = "Number the features that occur, or hash larger ids into a smaller range."
+        way_out = "Hash such ids into a smaller range (hash_features=2**22) or shorten them."
         return text_format_error(place, "id", f"an id must be at most {largest}", way_out)
     return text_format_error(
         place,
@@ -92,8 +111,8 @@ def text_id_error(
 def binary_text_error(path: str, where: str = "") -> TextFormatError:
     """Say that a file holds bytes that no text has."""
     return TextFormatError(
-        f"{path} is a binary file, no text{where}; give a libsvm or libfm file, plain or compressed as .gz, .xz "
-        "or .bz2 (text in UTF-16 or Latin-1 must become UTF-8 first)."
+        f"{path} is a binary file, no text{where}; give libsvm, libfm or libffm text, plain or compressed as .gz, "
+        ".xz, .bz2 or .zst (text in UTF-16 or Latin-1 must become UTF-8 first)."
     )
 
 
@@ -118,3 +137,28 @@ def unreadable_text_error(path: str, error: Exception) -> InputError:
 def base_error(base: Any) -> InputError:
     """Say what ids of a text file may count from."""
     return InputError(f"base={base!r} must be 'auto', 0 or 1: the number that the ids of a text file count from.")
+
+
+def missing_zstd_error(path: str) -> InputError:
+    """Say which extra reads a compressed file."""
+    return InputError(
+        f'{path} is compressed by Zstandard, which the extra reads: pip install "fastfm_deep[zstd]".'
+    )
+
+
+def text_path_error(path: Any) -> InputError:
+    """Say that something names no file."""
+    return InputTypeError(f"path={path!r} must be the name of a text file, or a list of at least one of them.")
+
+
+def id_choice_error(names: list[str]) -> InputError:
+    """Say that arguments contradict each other."""
+    return InputError(
+        f"{' and '.join(names)} are given together, but hash_features, compact, id_map and (n_features, base) "
+        "exclude each other: each says how ids become columns; leave all but one out."
+    )
+
+
+def id_map_error(found: Any) -> InputError:
+    """Say that something is no map of ids."""
+    return InputTypeError(f"id_map={found!r} must be an IdMap, as read_text returns it: data.id_map.")

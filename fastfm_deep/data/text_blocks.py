@@ -1,0 +1,240 @@
+"""Text files in blocks of whole lines, plain or compressed, for any number of threads.
+
+Files are read, not mapped: a mapping of a file that someone cuts short meanwhile kills the process with SIGBUS,
+and pipes and compressed files have none. From the page cache a copy of a block costs a tenth of parsing it.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import stat
+import threading
+import zlib
+from collections.abc import Callable, Sequence
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastfm_deep import validation
+from fastfm_deep.kernels.text import PADDING
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+
+    from numpy.typing import NDArray
+
+BLOCK_BYTES = 1 << 19
+"""Bytes of a block; one with a longer line is longer."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def _zstd() -> Any:
+    """The module that reads Zstandard, None where there is none."""
+    try:
+        from compression import zstd  # Python 3.14
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            return None
+    return zstd
+
+
+def _open_zstd(file: Any, mode: str) -> IO[bytes]:
+    module = _zstd()
+    if module is None:
+        raise validation.missing_zstd_error(os.fsdecode(file.name))
+    return module.open(file, mode)
+
+
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
+}
+
+
+class Block(NamedTuple):
+    """Whole lines of a file.
+
+    Attributes
+    ----------
+    number : int
+        0, 1, ... over all files.
+    path : str
+    buffer : bytearray
+        Lines from its start on, then `PADDING` bytes and more.
+    end : int
+        Where the lines end; the byte before is a line end.
+    """
+
+    number: int
+    path: str
+    buffer: bytearray
+    end: int
+
+    def text(self) -> NDArray[np.uint8]:
+        """The buffer as kernels take it."""
+        return np.frombuffer(self.buffer, np.uint8)
+
+
+class TextBlocks:
+    """The blocks of some files, one file after the other; may be asked by several threads at once.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    block_bytes : int
+    """
+
+    def __init__(self, paths: Sequence[str], block_bytes: int | None = None) -> None:
+        self._waiting = list(paths)
+        self._block_bytes = BLOCK_BYTES if block_bytes is None else block_bytes
+        self._lock = threading.Lock()
+        self._number = 0
+        self._path = ""
+        self._file: BufferedReader | None = None
+        self._stream: IO[bytes] | None = None
+        self._rest = b""
+        self._stopped = False
+
+    def new_buffer(self) -> bytearray:
+        """Room for a block."""
+        return bytearray(self._block_bytes + PADDING)
+
+    def stop(self) -> None:
+        """Let there be no more blocks."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Close the file that is open, unless a thread waits for what comes out of it."""
+        if self._lock.acquire(blocking=False):
+            self._close()
+            self._lock.release()
+
+    def take(self, buffer: bytearray) -> Block | None:
+        """The next block, in this buffer or in a larger one; None at the end of the last file.
+
+        Raises
+        ------
+        InputError
+            A file cannot be read; TextFormatError if it is cut, damaged or holds NUL bytes.
+        """
+        with self._lock:
+            while not self._stopped:
+                if self._stream is None:
+                    if not self._waiting:
+                        return None
+                    self._open(self._waiting.pop(0))
+                block = self._fill(buffer)
+                if block is not None:
+                    self._number += 1
+                    return block
+                self._close()
+            self._close()
+        return None
+
+    def _open(self, path: str) -> None:
+        self._path = path
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115 - closed by _close
+            self._stream = _decompressed(self._file)
+            self._rest = self._stream.read(len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
+        except validation.InputError:
+            raise
+        except Exception as error:
+            if not isinstance(error, _read_errors()):
+                raise
+            raise self._told(error) from error
+
+    def _close(self) -> None:
+        for stream in (self._stream, self._file):
+            if stream is not None:
+                stream.close()
+        self._stream = self._file = None
+        self._rest = b""
+
+    def _fill(self, buffer: bytearray) -> Block | None:
+        """The next block of the file that is open; None at its end."""
+        filled = len(self._rest)
+        if filled + PADDING >= len(buffer):
+            buffer = bytearray(2 * filled + PADDING)
+        buffer[:filled] = self._rest
+        self._rest = b""
+        while True:
+            seen = filled
+            filled = self._read_into(buffer, filled)
+            if filled < len(buffer) - PADDING:  # the end of the file
+                if not filled:
+                    return None
+                if buffer[filled - 1] != b"\n"[0]:
+                    buffer[filled] = b"\n"[0]
+                    filled += 1
+                return Block(self._number, self._path, buffer, filled)
+            end = buffer.rfind(b"\n", seen, filled) + 1
+            if end:
+                self._rest = bytes(memoryview(buffer)[end:filled])
+                return Block(self._number, self._path, buffer, end)
+            # No line is as long as this, or it is no text: NUL bytes without end, say.
+            if buffer.find(b"\0", seen, filled) >= 0:
+                raise validation.binary_text_error(self._path)
+            buffer = buffer + bytearray(len(buffer))
+
+    def _read_into(self, buffer: bytearray, filled: int) -> int:
+        """Fill a buffer but for its padding, and return where the content ends."""
+        assert self._stream is not None
+        view = memoryview(buffer)
+        try:
+            while filled < len(buffer) - PADDING and not self._stopped:
+                n_bytes: int = self._stream.readinto(view[filled : len(buffer) - PADDING])  # type: ignore[attr-defined]
+                if not n_bytes:
+                    break
+                filled += n_bytes
+        except validation.InputError:
+            raise
+        except Exception as error:
+            if not isinstance(error, _read_errors()):
+                raise
+            raise self._told(error) from error
+        return filled
+
+    def _told(self, error: Exception) -> validation.InputError:
+        # gzip and bz2 raise OSError for damaged data; open raises ValueError for a name no file can have.
+        system = isinstance(error, OSError | ValueError) and not (
+            isinstance(error, OSError) and error.errno is None
+        )
+        builder = validation.unreadable_text_error if system else validation.damaged_text_error
+        return builder(self._path, error)
+
+
+def _read_errors() -> tuple[type[Exception], ...]:
+    module = _zstd()
+    of_zstd = () if module is None else (module.ZstdError,)
+    return (EOFError, zlib.error, lzma.LZMAError, OSError, ValueError, *of_zstd)
+
+
+def _decompressed(file: BufferedReader) -> IO[bytes]:
+    """The content of a file that is open already: a FIFO could not be opened a second time."""
+    start = file.peek(8)
+    for magic, opener in _OPENERS.items():
+        # Files cut within these first bytes are recognised too; no line of text begins like any of them.
+        if start and start[: len(magic)] == magic[: len(start)]:
+            return opener(file, "rb")
+    return file
+
+
+def size_of(paths: Sequence[str]) -> int:
+    """Bytes of the files together, as far as they are regular files."""
+    total = 0
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            continue
+        total += status.st_size if stat.S_ISREG(status.st_mode) else BLOCK_BYTES
+    return total
