@@ -13,7 +13,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastfm_deep import datasets
+    from fastfm_deep.data.fields import FieldLayout
+    from fastfm_deep.data.id_map import IdMap, hash_ids
     from fastfm_deep.data.text import TextData, read_text
+    from fastfm_deep.data.text_writer import write_libffm, write_libsvm
     from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
     from fastfm_deep.estimators.saved import load_model
     from fastfm_deep.estimators.warming import warm_up
@@ -33,14 +36,19 @@ _HOMES = {
     "FMClassifier": "estimators.fm",
     "FMRegressor": "estimators.fm",
     "FastFMError": "validation",
+    "FieldLayout": "data.fields",
+    "IdMap": "data.id_map",
     "InputError": "validation",
     "ModelFileError": "validation",
     "TableTooLargeError": "validation",
     "TextData": "data.text",
     "TextFormatError": "validation",
+    "hash_ids": "data.id_map",
     "load_model": "estimators.saved",
     "read_text": "data.text",
     "warm_up": "estimators.warming",
+    "write_libffm": "data.text_writer",
+    "write_libsvm": "data.text_writer",
 }
 
 __all__ = [
@@ -49,6 +57,8 @@ __all__ = [
     "FMClassifier",
     "FMRegressor",
     "FastFMError",
+    "FieldLayout",
+    "IdMap",
     "InputError",
     "ModelFileError",
     "TableTooLargeError",
@@ -56,9 +66,12 @@ __all__ = [
     "TextFormatError",
     "__version__",
     "datasets",
+    "hash_ids",
     "load_model",
     "read_text",
     "warm_up",
+    "write_libffm",
+    "write_libsvm",
 ]
 
 

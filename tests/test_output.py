@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 import fastfm_deep
-from fastfm_deep.model import output
+from fastfm_deep.data import output
+from fastfm_deep.data.output import check_output_path, replace_file
 from fastfm_deep.model.file import read_model_file, write_model_file
-from fastfm_deep.model.output import check_output_path, replace_file
 from fastfm_deep.validation import FastFMError, InputError, OutputError
 
 ROOT = Path(fastfm_deep.__file__).parents[1]

@@ -213,6 +213,8 @@ def read_rows(text, end, progress, rules, rows, fields):
                 good = good and rules.leave_out
                 n_left_out += 1
                 continue
+            if not good:
+                break
             least = min(least, found)
             most = max(most, found)
             rows.columns[np.uint64(n_pairs)] = found - rules.base

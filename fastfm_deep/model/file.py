@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from fastfm_deep import validation
+from fastfm_deep.data.output import replace_file
 from fastfm_deep.model import header as headers
-from fastfm_deep.model.output import replace_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -101,6 +101,13 @@ from fastfm_deep.validation.text import (
     text_value_error,
     unreadable_text_error,
 )
+from fastfm_deep.validation.text_writer import (
+    bare_row_error,
+    field_cover_error,
+    label_shape_error,
+    no_field_error,
+    no_fields_error,
+)
 
 __all__ = [
     "DivergenceError",
@@ -113,6 +120,7 @@ __all__ = [
     "TableTooLargeError",
     "TextFormatError",
     "TextPlace",
+    "bare_row_error",
     "base_error",
     "binary_text_error",
     "check_choice",
@@ -133,6 +141,7 @@ __all__ = [
     "empty_text_error",
     "exclusive_options_error",
     "field_array_error",
+    "field_cover_error",
     "field_number_error",
     "field_room_error",
     "field_table_error",
@@ -143,6 +152,7 @@ __all__ = [
     "index_range_error",
     "input_path_error",
     "label_count_error",
+    "label_shape_error",
     "length_error",
     "missing_fields_error",
     "missing_model_error",
@@ -154,6 +164,8 @@ __all__ = [
     "narrow_table_error",
     "needless_fields_error",
     "newer_model_error",
+    "no_field_error",
+    "no_fields_error",
     "number_type_error",
     "other_base_error",
     "other_task_error",

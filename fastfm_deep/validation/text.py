@@ -134,9 +134,9 @@ def unreadable_text_error(path: str, error: Exception) -> InputError:
     return InputError(f"{path!r} cannot be read: {reason}; give the name of a text file that can be read.")
 
 
-def base_error(base: Any) -> InputError:
+def base_error(base: Any, choices: str = "'auto', 0 or 1") -> InputError:
     """Say what ids of a text file may count from."""
-    return InputError(f"base={base!r} must be 'auto', 0 or 1: the number that the ids of a text file count from.")
+    return InputError(f"base={base!r} must be {choices}: the number that the ids of a text file count from.")
 
 
 def missing_zstd_error(path: str) -> InputError:
