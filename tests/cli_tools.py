@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 import fastfm_deep
 from fastfm_deep.cli import main
@@ -44,6 +51,47 @@ def make_files(folder: Path) -> dict[str, str]:
     options = ["--valid", names["valid"], "--test", names["test"], "--out", names["model"], "--quiet"]
     assert main(["train", names["train"], *TRAINING, *options]) == 0
     return names
+
+
+def write_fields(path: Path, n_rows: int, n_values: int, seed: int = 0) -> Path:
+    """Write libffm text of three fields with ids that lie far apart."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(n_values, size=(2, n_rows)).tolist()
+    lines = [
+        f"{(7 * i + 3 * j) % 5 // 3} 0:{1000 + i}:1 1:{10**12 + j}:1 4:7:0.5" for i, j in zip(a, b, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def child(arguments: list[str], **options) -> subprocess.Popen[str]:
+    """The command in a process of its own."""
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "fastfm_deep", *arguments], **(pipes | {"text": True, "cwd": REPOSITORY} | options)
+    )
+
+
+@contextmanager
+def standard_input(content: bytes):
+    """Let this process read `content` from a pipe as its standard input."""
+    kept = os.dup(0)
+    reading, writing = os.pipe()
+    os.dup2(reading, 0)
+    os.close(reading)
+
+    def write() -> None:
+        with open(writing, "wb") as pipe:
+            pipe.write(content)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        writer.join()
 
 
 def fails(capsys, arguments: list[str], code: int) -> str:

@@ -32,7 +32,8 @@ def test_train_and_score_do_what_the_estimator_does(files, made, capsys):
     train, valid, test = (read_text(files[name], n_features=200, base=1) for name in ("train", "valid", "test"))
     expected = FMClassifier(4, n_epochs=3, random_state=0).fit(train.X, train.y, eval_set=[(valid.X, valid.y)])
     got = load_model(files["model"])
-    assert got.text_base_ == 1
+    assert got.id_map_[:3] == ("offset", 200, 1)
+    assert not hasattr(got, "fields_")
     assert np.array_equal(got.coef_, expected.coef_)
     assert np.array_equal(got.factors_, expected.factors_)
     capsys.readouterr()
@@ -189,7 +190,7 @@ def test_base_and_width_are_settled_over_all_files(tmp_path, capsys):
     result = json.loads(capsys.readouterr().out)
     assert (result["base"], result["n_features"]) == (0, 7)
     model = load_model(out)
-    assert model.text_base_ == 0
+    assert model.id_map_[:3] == ("offset", 7, 0)
     assert np.flatnonzero(model.coef_).tolist() == [1, 2]
     # A file without an id 0 is not taken for one that counts from 1.
     rows = tmp_path / "rows.txt"
@@ -200,7 +201,7 @@ def test_base_and_width_are_settled_over_all_files(tmp_path, capsys):
     assert main([*arguments, "--json", "--base", "1", "--n-features", "10"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert (result["base"], result["n_features"]) == (1, 10)
-    assert "n_features=1 is too small" in fails(capsys, [*arguments, "--n-features", "1"], 2)
+    assert "--n-features=1 is too small" in fails(capsys, [*arguments, "--n-features", "1"], 2)
 
 
 def test_several_training_files_are_one(files, made, tmp_path, capsys):

@@ -6,13 +6,11 @@ import os
 import re
 import resource
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_tools import REPOSITORY, TRAINING, fails, make_files
+from cli_tools import TRAINING, child, fails, make_files
 
 from fastfm_deep import load_model, read_text
 from fastfm_deep.cli import main
@@ -23,51 +21,43 @@ def files(tmp_path_factory) -> dict[str, str]:
     return make_files(tmp_path_factory.mktemp("files"))
 
 
-def child(arguments: list[str], **options) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "fastfm_deep", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-        **options,
-    )
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no command given; use train, score or demo (fastfm-deep --help tells more)"),
+        ([], "no command given; use train, score, evaluate or demo (fastfm-deep --help tells more)"),
         (["trian"], "No such command 'trian'"),
         (["train"], "Missing argument"),
         (["train", "{train}", "--n-factor", "3"], "No such option"),
         (["train", "{train}", "--n-factors", "many"], "Invalid value for '--n-factors'"),
-        (["train", "{train}", "--n-factors", "-1"], "n_factors=-1 must be at least 0."),
-        (["train", "{train}", "--learning-rate", "nan"], "learning_rate=nan must be a finite number"),
-        (["train", "{train}", "--optimizer", "lbfgs"], "optimizer='lbfgs' is unknown; use one of '"),
-        (["train", "{train}", "--n-jobs", "0"], "n_jobs=0 must be None"),
+        (["train", "{train}", "--n-factors", "-1"], "--n-factors=-1 must be at least 0."),
+        (["train", "{train}", "--learning-rate", "nan"], "--learning-rate=nan must be a finite number"),
+        (["train", "{train}", "--optimizer", "lbfgs"], "--optimizer=lbfgs is unknown; use one of '"),
+        (["train", "{train}", "--n-jobs", "0"], "--n-jobs=0 must be a number of threads, or -1"),
         (
             ["train", "{train}", "--task", "ranking"],
-            "task='ranking' is unknown; use one of 'binary', 'regression'.",
+            "--task=ranking is unknown; use one of 'binary', 'regression'.",
         ),
-        (["train", "{train}", "--format", "csv"], "format='csv' is unknown; use one of"),
-        (["train", "{train}", "--base", "2"], "base='2' is unknown; use one of 'auto', '0', '1'."),
+        (
+            ["train", "{train}", "--format", "csv"],
+            "--format=csv is unknown; use one of 'auto', 'libsvm', 'libfm', 'libffm'.",
+        ),
+        (["train", "{train}", "--base", "2"], "--base=2 is unknown; use one of 'auto', '0', '1'."),
         (["train", "{train}", "--early-stopping-rounds", "2"], "--early-stopping-rounds needs --valid"),
         (["train", "{train}", "--eval-metric", "auc"], "--eval-metric needs --valid"),
-        (["train", "{train}", "--valid", "{valid}", "--eval-metric", "rmse"], "eval_metric='rmse' is unknown"),
+        (["train", "{train}", "--valid", "{valid}", "--eval-metric", "rmse"], "--eval-metric=rmse is unknown"),
         (["train", "{train}", "--clip"], "--clip goes with --task=regression alone"),
         (
             ["train", "{rated}", "--task", "regression", "--class-weight", "balanced"],
             "--class-weight goes with --task=binary alone",
         ),
-        (["train", "{train}", "--class-weight", "x"], "class_weight='x' is unknown; use one of 'balanced'."),
+        (["train", "{train}", "--class-weight", "x"], "--class-weight=x is unknown; use one of 'balanced'."),
         (["train", "{train}", "--include-optimizer"], "--include-optimizer needs --out"),
         (["train", "absent.txt"], "absent.txt does not exist; give the name of a text file"),
         (["train", "{train}", "--valid", "absent.txt"], "absent.txt does not exist"),
         (["train", "/"], "/ is a folder; give the name of a text file"),
         (["train", "{train}", "--out", "{train}"], "is one of the files to be read; take another name."),
         (["train", "{train}", "--out", "/dev/null"], "'/dev/null' is a character device, no regular file"),
-        (["train", "{train}", "--n-features", "0"], "n_features=0 must be at least 1."),
+        (["train", "{train}", "--n-features", "0"], "--n-features=0 must be at least 1."),
         (["train", "{train}", "--n-features", "99999999999999"], "needs parameter tables of"),
         (["train", "{model}"], "model.safetensors is a binary file, no text"),
         (["score", "{model}"], "Missing argument"),
@@ -75,10 +65,28 @@ def child(arguments: list[str], **options) -> subprocess.Popen[str]:
         (["score", "{test}", "{test}"], "The model file '{test}' "),
         (["score", "{model}", "{model}"], "model.safetensors is a binary file, no text"),
         (["score", "{model}", "{test}", "--json"], "--json needs --out"),
-        (["score", "{model}", "{test}", "--unknown-ids", "guess"], "unknown_ids='guess' is unknown"),
+        (["score", "{model}", "{test}", "--unknown-ids", "guess"], "--unknown-ids=guess is unknown"),
         (["score", "{model}", "{test}", "--out", "{model}"], "is one of the files to be read"),
-        (["demo", "--n-rows", "10"], "n_rows=10 must be at least 1000."),
-        (["demo", "--random-state", "-3"], "random_state=-3 must be at least 0."),
+        (["train", "-", "-"], "'-', the standard input, is named more than once"),
+        (["train", "{train}", "--valid", "-", "--test", "-"], "'-', the standard input, is named more than once"),
+        (["train", "{train}", "--hash-features", "0"], "--hash-features=0 must be at least 1."),
+        (["train", "{train}", "--hash-features", "8", "--compact"], "--hash-features and --compact exclude each"),
+        (["train", "{train}", "--compact", "--base", "1"], "--compact and --base exclude each other:"),
+        (
+            ["train", "{train}", "--hash-features", "8", "--n-features", "9", "--base", "0"],
+            "--hash-features and --n-features and --base exclude each other",
+        ),
+        (["evaluate", "{model}"], "Missing argument"),
+        (["evaluate", "{model}", "{bare}"], "bare.txt, line 1, column 1: bad label in "),
+        (["evaluate", "{model}", "{rated}"], "labels of {rated}[0]="),
+        (["evaluate", "{model}", "{test}", "--unknown-ids", "guess"], "--unknown-ids=guess is unknown"),
+        (["evaluate", "{model}", "{test}", "--base", "2"], "--base=2 is unknown; use one of '0', '1'."),
+        (["inspect", "absent.safetensors"], "absent.safetensors does not exist"),
+        (["inspect", "{test}"], "The model file '{test}' "),
+        (["inspect", "{model}", "--top", "-1"], "--top=-1 must be at least 0."),
+        (["inspect", "{model}", "--top", "99999"], "--top=99999 must be at most 10000."),
+        (["demo", "--n-rows", "10"], "--n-rows=10 must be at least 1000."),
+        (["demo", "--random-state", "-3"], "--random-state=-3 must be at least 0."),
     ],
 )
 def test_bad_usage_is_told_in_one_line(files, capsys, arguments, message):
@@ -131,7 +139,7 @@ def test_divergence_is_a_failure_and_leaves_the_output_alone(files, tmp_path, ca
     wild = ["--task", "regression", "--optimizer", "sgd", "--learning-rate", "1e20", "--init-std", "10"]
     line = fails(capsys, ["train", files["rated"], *TRAINING, *wild, "--out", str(out)], 1)
     assert line.startswith("Training diverged in epoch 1: ")
-    assert "Try learning_rate=1e+19" in line
+    assert "Try --learning-rate=1e+19," in line
     assert out.read_bytes() == b"as before"
 
 

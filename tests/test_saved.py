@@ -14,6 +14,8 @@ import scipy.sparse as sp
 from sklearn.exceptions import NotFittedError
 
 from fastfm_deep import FMClassifier, FMRegressor, load_model
+from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.data.id_map import IdMap
 from fastfm_deep.kernels.updates import RULES
 from fastfm_deep.model import params
 from fastfm_deep.model.file import read_model_file, write_model_file
@@ -58,7 +60,9 @@ def assert_same_model(expected, got):
     assert got.intercept_ == expected.intercept_
     for name in ("n_features_in_", "history_", "best_epoch_", "best_score_"):
         assert getattr(got, name) == getattr(expected, name)
-    left_out = {"_model", "classes_", "feature_names_in_"}
+    left_out = {"_model", "classes_", "feature_names_in_", "id_map_", "fields_"}
+    assert hasattr(got, "id_map_") == hasattr(expected, "id_map_")
+    assert hasattr(got, "fields_") == hasattr(expected, "fields_")
     assert vars(got).keys() - left_out == vars(expected).keys() - left_out
 
 
@@ -218,6 +222,14 @@ def test_columns_of_very_different_units(tmp_path, kind):
     assert got.factors_.tobytes() == model.factors_.tobytes()
 
 
+ID_MAPS = {
+    "offset": IdMap.by_offset(N_FEATURES, 1),
+    "hash": IdMap.by_hash(N_FEATURES),
+    "table": IdMap.by_table(np.r_[2**62, 0, 7:25].astype(np.int64)),
+}
+LAYOUT = FieldLayout.from_columns(np.r_[-1, np.repeat([0, 4], 9), 2])
+
+
 # ------------------------------------------------------------------------------------------------ what is refused
 
 
@@ -330,6 +342,24 @@ ALTERED = {
     "three classes": put(classes={"dtype": "<i8", "values": [1, 2, 3]}),
     "huge labels": put(classes={"dtype": f"<U{2**28}", "values": ["a", "b"]}),
     "labels of another type": put(classes={"dtype": "<i8", "values": ["a", "b"]}),
+    "no id map": put(id_map=None),
+    "id map of no kind": put(id_map={"kind": "tree", "base": 0}),
+    "id map of kinds": put(id_map={"kind": ["hash"], "base": 0}),
+    "id map without base": put(id_map={"kind": "offset"}),
+    "ids from 2": put(id_map={"kind": "offset", "base": 2}),
+    "hashes from 1": put(id_map={"kind": "hash", "base": 1}),
+    "no ids": drop("ids"),
+    "too few ids": put(ids=np.arange(3)),
+    "ids of another type": put(ids=np.arange(N_FEATURES, dtype=np.int32)),
+    "negative ids": put(ids=np.arange(N_FEATURES) - 1),
+    "giant ids": put(ids=np.arange(N_FEATURES) + 2**62),
+    "no fields": drop("field_of_column"),
+    "too few fields": put(field_of_column=np.zeros(3, np.int32)),
+    "fields of another type": put(field_of_column=np.zeros(N_FEATURES)),
+    "more fields": put(field_of_column=np.arange(N_FEATURES, dtype=np.int32)),
+    "negative fields": put(field_of_column=np.full(N_FEATURES, -2, np.int32)),
+    "fields are many": put(n_fields="many"),
+    "former base": put_inside("attributes", text_base_="x"),
     "labels of no type": put(classes={"dtype": "nothing", "values": ["a", "b"]}),
 }
 
@@ -338,6 +368,8 @@ ALTERED = {
 def test_files_that_are_whole_but_make_no_sense(tmp_path, what):
     """Checksums and digest are right; NumPy would stretch some of these arrays, kernels would read beyond them."""
     model, _ = fitted()
+    if "former" not in what:
+        model.id_map_, model.fields_ = ID_MAPS["table"], LAYOUT
     model.save(tmp_path / "m", include_optimizer=True)
     header, arrays = read_model_file(tmp_path / "m")
     write_model_file(tmp_path / "m", arrays, header)

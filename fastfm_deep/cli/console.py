@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from fastfm_deep import validation
+from fastfm_deep.cli.wording import in_options
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -115,11 +116,11 @@ def tell_apart(error: BaseException) -> tuple[int, str] | None:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, str(error) or "interrupted; nothing was saved"
     if isinstance(error, FileNotFoundError):  # it was there when the options were checked
-        return FAILED, str(error) if isinstance(error, validation.InputError) else _about_file(error)
+        return FAILED, in_options(str(error)) if isinstance(error, validation.InputError) else _about_file(error)
     if isinstance(error, validation.InputError):  # a table too large for memory is one of these, too
-        return BAD_INPUT, str(error)
+        return BAD_INPUT, in_options(str(error))
     if isinstance(error, validation.FastFMError):
-        return FAILED, str(error)
+        return FAILED, in_options(str(error))
     if isinstance(error, MemoryError):
         return FAILED, str(error) or "out of memory"
     if isinstance(error, OSError):

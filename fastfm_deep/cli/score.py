@@ -9,7 +9,7 @@ import time
 from typing import Any, NamedTuple
 
 from fastfm_deep import validation
-from fastfm_deep.cli import texts
+from fastfm_deep.cli import models, texts
 from fastfm_deep.cli.console import Console, write_out
 
 
@@ -35,50 +35,34 @@ def run_scoring(order: Order, console: Console) -> None:
     texts.check_inputs([order.model, order.file])
     if order.out is not None:
         texts.check_output(order.out, [order.model, order.file])
-    from fastfm_deep.estimators.saved import load_model
-
-    estimator = load_model(order.model)
-    if order.n_jobs is not None:
-        estimator.set_params(n_jobs=order.n_jobs)
-    found = texts.read_rows(
-        order.file,
+    estimator = models.open_model(order.model, order.n_jobs)
+    data = texts.read_for(
+        models.id_map_of(estimator, order.model, order.base),
+        [order.file],
         format=order.format,
-        base=_base(order, estimator),
-        n_features=estimator.n_features_in_,
         unknown_ids=order.unknown_ids,
+        labels="optional",
+        n_jobs=order.n_jobs,
     )
-    scores = answers(estimator, found.X, order.raw)
+    scores = answers(estimator, data.X, order.raw)
     _write(order, scores)
-    if found.n_unknown:
-        console.note(
-            f"{found.n_unknown:,} of {found.X.nnz + found.n_unknown:,} values of {order.file} have ids unknown to "
-            "the model; they were left out"
-        )
+    if data.n_unknown:
+        console.note(texts.unknown_note(data.n_unknown, data.X.nnz, [order.file]))
     if order.out is None:
         return
     console.show(f"{len(scores):,} rows scored, written to {order.out}\n")
     console.result(
         {
             "n_rows": len(scores),
-            "n_unknown": found.n_unknown,
+            "n_unknown": data.n_unknown,
             "seconds": time.perf_counter() - started,
             "out": order.out,
         }
     )
 
 
-def _base(order: Order, estimator: Any) -> int:
-    """What ids count from: settled when the model was trained, never found out anew."""
-    kept = getattr(estimator, "text_base_", None)
-    if kept is None and order.base is None:
-        raise validation.unknown_base_error(order.model)
-    if kept is not None and order.base is not None and int(order.base) != kept:
-        raise validation.other_base_error(order.model, order.base, kept)
-    return int(order.base) if kept is None else int(kept)  # type: ignore[arg-type]
-
-
 def _write(order: Order, scores: Any) -> None:
-    from fastfm_deep.model.output import replace_file
+    from fastfm_deep.data.output import replace_file
 
     if order.out is None:
         for lines in texts.score_lines(scores):

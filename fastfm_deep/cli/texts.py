@@ -8,18 +8,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 from fastfm_deep import validation
+from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.data.id_map import IdMap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from fastfm_deep.data.text import TextData
+
 # Lines formatted at a time: large enough to be fast, small enough to notice a closed pipe soon.
 _LINES = 16_384
+
+STDIN = "-"
+"""The name of standard input, or output."""
 
 
 class Rows(NamedTuple):
@@ -29,23 +36,59 @@ class Rows(NamedTuple):
     y: NDArray[np.float64]  # (n_rows,)
 
 
-class ScoredRows(NamedTuple):
-    """Rows to score, and how many of their values had an id that the model does not know."""
+class IdOptions(NamedTuple):
+    """What the options say of ids and features."""
 
-    X: Any  # CSR (n_rows, n_features) float32
-    n_unknown: int
+    base: str = "auto"
+    n_features: int | None = None
+    hash_features: int | None = None
+    compact: bool = False
+
+    def check(self) -> None:
+        """See that they do not contradict each other."""
+        validation.check_choice("base", self.base, ["auto", "0", "1"])
+        for name in ("n_features", "hash_features"):
+            value = getattr(self, name)
+            if value is not None:
+                validation.check_integer(name, value, minimum=1)
+        given = {
+            "--hash-features": self.hash_features is not None,
+            "--compact": self.compact,
+            "--n-features": self.n_features is not None,
+            "--base": self.base != "auto",
+        }
+        names = [name for name, is_given in given.items() if is_given]
+        if len(names) > 1 and names != ["--n-features", "--base"]:
+            raise validation.exclusive_options_error(names)
 
 
 class TextSets(NamedTuple):
-    """Sets of rows of one width, and the base that their ids were counted from."""
+    """Sets of rows of one width, and how their ids became features."""
 
     sets: dict[str, Rows]
-    base: int
+    id_map: IdMap
+    fields: FieldLayout | None  # of libffm text, as the training files have it
+    n_shared: int  # features that the training files name in more than one field
+    n_unknown: dict[str, int]  # values of each set whose ids the training files do not hold
+
+
+def source(path: str) -> str:
+    """The file to open: `-` is standard input."""
+    return "/dev/stdin" if path == STDIN else path
+
+
+def names_of(paths: Sequence[str]) -> str:
+    """What to call files in a message."""
+    return ", ".join("standard input" if path == STDIN else path for path in paths)
 
 
 def check_inputs(paths: Sequence[str]) -> None:
     """See that files can be read, before any work."""
+    if list(paths).count(STDIN) > 1:
+        raise validation.twice_stdin_error()
     for path in paths:
+        if path == STDIN:
+            continue
         if os.path.isdir(path):
             raise validation.input_path_error(path, "is a folder")
         if not os.path.exists(path):
@@ -56,68 +99,118 @@ def check_inputs(paths: Sequence[str]) -> None:
 
 def check_output(path: str, inputs: Sequence[str]) -> Path:
     """See that a file can be written, and that it is none of those that are read."""
-    from fastfm_deep.model.output import check_output_path
+    from fastfm_deep.data.output import check_output_path
 
     target = check_output_path(path)
-    for name in inputs:
+    for name in map(source, inputs):
         if target.exists() and os.path.exists(name) and os.path.samefile(target, name):
             raise validation.same_file_error(path)
     return target
 
 
-def read_sets(paths: Mapping[str, Sequence[str]], *, format: str, base: str, n_features: int | None) -> TextSets:
-    """Read named groups of files; base and width are settled over all of them together.
+def read_sets(
+    paths: Mapping[str, Sequence[str]], *, format: str, ids: IdOptions, n_jobs: int | None = None
+) -> TextSets:
+    """Read named groups of files, the first one for training.
 
-    With base="auto" ids count from 0 if any file holds an id 0, else from 1. A file alone would not tell:
-    id 0 may occur in the validation file only.
+    Hashed or compact, ids become features as in the training files, and those that they do not hold are left out.
+    Else base and width are settled over all groups together: with base="auto", ids count from 0 if any file holds
+    an id 0. The training files alone would not tell, id 0 may occur in the validation file only.
     """
     from fastfm_deep.data.text import read_text
 
-    asked: Any = base if base == "auto" else int(base)
-    texts = {
-        name: [(path, read_text(path, format=format, base=asked)) for path in group]
-        for name, group in paths.items()
-    }
-    settled = min(text.base for group in texts.values() for _, text in group)
-    widths = {path: text.X.shape[1] + text.base - settled for group in texts.values() for path, text in group}
-    width = max(widths.values())
-    if n_features is not None and width > n_features:
-        path = max(widths, key=lambda name: widths[name])
-        raise validation.narrow_table_error(n_features, path, width - 1 + settled, settled)
-    width = max(width, n_features or 1)
+    first, *others = paths
+    files = {name: [source(path) for path in group] for name, group in paths.items()}
+    rest: dict[str, Any] = {"format": format, "n_jobs": n_jobs}
+    if ids.hash_features is None and not ids.compact:
+        base: Any = ids.base if ids.base == "auto" else int(ids.base)
+        texts = {
+            name: read_text(group, base=base, keep_fields=name == first, **rest) for name, group in files.items()
+        }
+        return _settled(texts, {name: names_of(group) for name, group in paths.items()}, ids.n_features)
+    train = read_text(files[first], hash_features=ids.hash_features, compact=ids.compact, **rest)
+    rest |= {"id_map": train.id_map, "unknown_ids": "ignore", "keep_fields": False}
+    texts = {first: train} | {name: read_text(files[name], **rest) for name in others}
     return TextSets(
-        {name: _join([_moved(text, settled, width) for _, text in group], width) for name, group in texts.items()},
-        settled,
+        {name: Rows(text.X, labels_of(text, names_of(paths[name]))) for name, text in texts.items()},
+        train.id_map,
+        train.fields,
+        train.n_shared,
+        {name: text.n_unknown for name, text in texts.items()},
     )
 
 
-def _moved(text: Any, base: int, width: int) -> Rows:
-    """Rows of one file, its columns counted from `base`."""
-    X = text.X
-    indices = X.indices + (text.base - base) if text.base != base else X.indices
-    return Rows(scipy.sparse.csr_array((X.data, indices, X.indptr), shape=(X.shape[0], width)), text.y)
+def _settled(texts: Mapping[str, TextData], names: Mapping[str, str], n_features: int | None) -> TextSets:
+    """Sets of one base and one width out of texts that were read with the base of each."""
+    base = min(text.base for text in texts.values())
+    widths = {name: text.X.shape[1] + text.base - base for name, text in texts.items()}
+    widest = max(widths, key=lambda name: widths[name])
+    width = widths[widest]
+    if n_features is not None and width > n_features:
+        raise validation.narrow_table_error(n_features, names[widest], width - 1 + base, base)
+    width = max(width, n_features or 1)
+    train = next(iter(texts.values()))
+    return TextSets(
+        {
+            name: Rows(_widened(text.X, text.base - base, width), labels_of(text, names[name]))
+            for name, text in texts.items()
+        },
+        IdMap.by_offset(width, base),
+        None if train.fields is None else _widened_fields(train.fields, train.base - base, width),
+        train.n_shared,
+        dict.fromkeys(texts, 0),
+    )
 
 
-def _join(parts: list[Rows], width: int) -> Rows:
-    if len(parts) == 1:
-        return parts[0]
-    X = scipy.sparse.vstack([part.X for part in parts], format="csr")
-    return Rows(X, np.concatenate([part.y for part in parts]))
+def _widened(X: Any, shift: int, width: int) -> Any:
+    """The same rows with columns before and behind them."""
+    if shift:
+        X.indices += shift
+    return scipy.sparse.csr_array((X.data, X.indices, X.indptr), shape=(X.shape[0], width))
 
 
-def read_rows(path: str, *, format: str, base: int, n_features: int, unknown_ids: str) -> ScoredRows:
-    """Rows for a model of `n_features` columns, without the values whose ids lie beyond those."""
+def _widened_fields(fields: FieldLayout, shift: int, width: int) -> FieldLayout:
+    field_of_column = np.full(width, -1, np.int32)
+    field_of_column[shift : shift + fields.n_features] = fields.field_of_column
+    return FieldLayout(field_of_column, fields.n_fields)
+
+
+def labels_of(text: TextData, files: str) -> NDArray[np.float64]:
+    """The labels of rows that were read with labels="required"."""
+    if text.y is None:  # the reader has told already, with line and column, unless its rules change
+        raise validation.InputError(f"{files}: the rows have no labels; begin each line with one.")
+    return text.y
+
+
+def read_for(
+    id_map: IdMap,
+    paths: Sequence[str],
+    *,
+    format: str,
+    unknown_ids: str,
+    labels: Literal["required", "optional"],
+    n_jobs: int | None = None,
+) -> TextData:
+    """Read files as those that a model was trained on."""
     from fastfm_deep.data.text import read_text
 
-    # Unknown ids are left out here, not by the reader, so that they can be counted.
-    width = n_features if unknown_ids == "error" else None
-    X = read_text(path, format=format, n_features=width, base=base, labels="optional").X
-    known = X.indices < n_features
-    n_unknown = int(np.count_nonzero(~known))
-    if n_unknown:
-        indptr = np.concatenate([[0], np.cumsum(known)])[X.indptr].astype(X.indptr.dtype)
-        X = scipy.sparse.csr_array((X.data[known], X.indices[known], indptr), shape=(X.shape[0], n_features))
-    return ScoredRows(scipy.sparse.csr_array((X.data, X.indices, X.indptr), (X.shape[0], n_features)), n_unknown)
+    options: dict[str, Any] = {"format": format, "unknown_ids": unknown_ids}
+    files = [source(path) for path in paths]
+    return read_text(files, id_map=id_map, labels=labels, keep_fields=False, n_jobs=n_jobs, **options)
+
+
+def unknown_note(n_unknown: int, n_known: int, files: Sequence[str]) -> str:
+    """What is said when values were left out."""
+    return (
+        f"{n_unknown:,} of {n_known + n_unknown:,} values of {names_of(files)} have ids unknown to the model; "
+        "they were left out"
+    )
+
+
+def shared_note(n_shared: int, files: Sequence[str]) -> str:
+    """What is said when a feature stands in several fields."""
+    ids = "1 id stands" if n_shared == 1 else f"{n_shared:,} ids stand"
+    return f"{ids} in more than one field of {names_of(files)}; each counts to the one that it came with first"
 
 
 def score_lines(scores: NDArray[Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from fastfm_deep import validation
 from fastfm_deep.cli import tables, texts
 from fastfm_deep.cli.console import Console
+from fastfm_deep.cli.wording import option_name
 
 # The metrics of a task, the one that decides last.
 _METRICS = {"binary": ("accuracy", "auc", "logloss"), "regression": ("mae", "rmse")}
@@ -31,8 +32,7 @@ class Plan(NamedTuple):
     task: str
     hyper_parameters: dict[str, Any]
     format: str
-    base: str
-    n_features: int | None
+    ids: texts.IdOptions
     out: str | None
     include_optimizer: bool
 
@@ -48,16 +48,18 @@ def run_training(plan: Plan, console: Console) -> None:
     groups = plan.groups()
     _check(plan, groups)
     estimator = _new_estimator(plan)
-    data = texts.read_sets(groups, format=plan.format, base=plan.base, n_features=plan.n_features)
+    reading = time.perf_counter()
+    data = texts.read_sets(groups, format=plan.format, ids=plan.ids, n_jobs=plan.hyper_parameters.get("n_jobs"))
     if plan.task == "binary":
         _check_labels(groups, data)
-    console.show(_heading(data, time.perf_counter() - started))
+    console.show(_heading(data, time.perf_counter() - reading))
     console.show(_settings(estimator, plan.hyper_parameters) + "\n")
+    _tell_what_was_left_out(plan, data, console)
     if _fit(plan, estimator, data, console):
         with interrupts_ignored():
-            _save(plan, estimator, data.base)
+            _save(plan, estimator, data)
         raise KeyboardInterrupt(_interruption(plan, estimator))
-    _save(plan, estimator, data.base)
+    _save(plan, estimator, data)
     try:
         metrics = {name: measure(estimator, rows) for name, rows in data.sets.items()}
     except KeyboardInterrupt:
@@ -76,7 +78,10 @@ def run_training(plan: Plan, console: Console) -> None:
         "task": plan.task,
         "n_rows": sizes,
         "n_features": data.sets["train"].X.shape[1],
-        "base": data.base,
+        "ids": data.id_map.kind,
+        "base": data.id_map.base,
+        "n_fields": None if data.fields is None else data.fields.n_fields,
+        "n_unknown": data.n_unknown,
         "hyper_parameters": estimator.get_params(),
         "history": estimator.history_,
         "best_epoch": estimator.best_epoch_,
@@ -88,8 +93,19 @@ def run_training(plan: Plan, console: Console) -> None:
     console.result(result)
 
 
-def _save(plan: Plan, estimator: Any, base: int) -> None:
-    estimator.text_base_ = base
+def _tell_what_was_left_out(plan: Plan, data: texts.TextSets, console: Console) -> None:
+    for name, group in plan.groups().items():
+        if data.n_unknown[name]:
+            n_known = data.sets[name].X.nnz
+            console.note(texts.unknown_note(data.n_unknown[name], n_known, group))
+    if data.n_shared:
+        console.note(texts.shared_note(data.n_shared, plan.files))
+
+
+def _save(plan: Plan, estimator: Any, data: texts.TextSets) -> None:
+    estimator.id_map_ = data.id_map
+    if data.fields is not None:
+        estimator.fields_ = data.fields
     if plan.out is not None:
         estimator.save(plan.out, include_optimizer=plan.include_optimizer)
 
@@ -111,9 +127,7 @@ def interrupts_ignored() -> Iterator[None]:
 def _check(plan: Plan, groups: dict[str, list[str]]) -> None:
     """All that can be said of the options before a file is read."""
     validation.check_choice("task", plan.task, _METRICS)
-    validation.check_choice("base", plan.base, ["auto", "0", "1"])
-    if plan.n_features is not None:
-        validation.check_integer("n_features", plan.n_features, minimum=1)
+    plan.ids.check()
     for name, task in (("class_weight", "binary"), ("clip", "regression")):
         if name in plan.hyper_parameters and plan.task != task:
             raise validation.other_task_error(option_name(name), task)
@@ -126,11 +140,6 @@ def _check(plan: Plan, groups: dict[str, list[str]]) -> None:
         texts.check_output(plan.out, paths)
     elif plan.include_optimizer:
         raise validation.InputError("--include-optimizer needs --out, the model file to keep it in.")
-
-
-def option_name(name: str) -> str:
-    """The option that sets a parameter."""
-    return "--" + name.replace("_", "-")
 
 
 def _new_estimator(plan: Plan) -> Any:
@@ -153,18 +162,25 @@ def _check_labels(groups: dict[str, list[str]], data: texts.TextSets) -> None:
 
     classes = np.unique(data.sets["train"].y)
     if len(classes) != 2:
-        raise validation.label_count_error(", ".join(groups["train"]), classes.tolist())
+        raise validation.label_count_error(texts.names_of(groups["train"]), classes.tolist())
     for name, rows in data.sets.items():
-        targets.signs(rows.y, classes, f"labels of {groups[name][0]}")
+        targets.signs(rows.y, classes, f"labels of {texts.names_of(groups[name])}")
 
 
 def _heading(data: texts.TextSets, seconds: float) -> str:
     X = data.sets["train"].X
     sizes = ", ".join(f"{rows.X.shape[0]:,} {name}" for name, rows in data.sets.items())
     return (
-        f"{sizes} rows; {X.shape[1]:,} features (ids from {data.base}), "
+        f"{sizes} rows; {X.shape[1]:,} features ({_ids(data)}), "
         f"{X.nnz / max(1, X.shape[0]):.1f} values a row; read in {seconds:.1f} s\n"
     )
+
+
+def _ids(data: texts.TextSets) -> str:
+    """How features come from ids, and fields if there are any."""
+    kind, base = data.id_map.kind, data.id_map.base
+    ids = {"offset": f"ids from {base}", "hash": "hashed ids", "table": "the ids that occur"}[kind]
+    return ids if data.fields is None else f"{ids}, {data.fields.n_fields:,} fields"
 
 
 def _settings(estimator: Any, given: dict[str, Any]) -> str:

@@ -167,6 +167,9 @@ class RowCollector:
             except BaseException as error:
                 errors.append(error)
                 self._fail(blocks)
+            finally:
+                if self._failed:  # the caller may not wait for this thread, which then is the one to close
+                    blocks.close()
 
         threads = [threading.Thread(target=work_beside, daemon=True) for _ in range(n_threads - 1)]
         started = []

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastfm_deep import validation
+from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.data.id_map import LARGEST_ID, IdMap
 from fastfm_deep.estimators.base import BaseFM
 from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
 from fastfm_deep.model.file import read_model_file, write_model_file
@@ -25,8 +27,9 @@ _PLAIN_ATTRIBUTES = (
     "best_epoch_",
     "best_score_",
     "target_range_",
-    "text_base_",
 )
+# What earlier files hold instead of a map of ids: the base alone.
+_FORMER_BASE = "text_base_"
 _MAX_LABEL = 1 << 20  # bytes; a file must not decide alone how much is allocated
 
 
@@ -48,7 +51,7 @@ def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimize
         arrays["factor_states"] = params.factors[:, params.padded_factors :]
         arrays["linear_states"] = params.linear[:, 1:]
         arrays["intercept_states"] = params.intercept[1:]
-    header = {
+    header: dict[str, Any] = {
         "class": type(estimator).__name__,
         "hyper_parameters": _hyper_parameters(estimator),
         "n_features": model.n_features,
@@ -64,7 +67,33 @@ def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimize
         header["feature_names"] = [str(name) for name in estimator.feature_names_in_]
     if isinstance(estimator, FMClassifier):
         header["classes"] = _labels_to_header(estimator.classes_)
+    _put_text_attributes(estimator, header, arrays)
     write_model_file(path, arrays, _without_nan(header))
+
+
+def _put_text_attributes(estimator: BaseFM, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    """Add `id_map_` and `fields_`, where the estimator has them: how text becomes rows for it."""
+    id_map: IdMap | None = getattr(estimator, "id_map_", None)
+    fields: FieldLayout | None = getattr(estimator, "fields_", None)
+    for name, found, kind in (("id_map_", id_map, IdMap), ("fields_", fields, FieldLayout)):
+        if found is None:
+            continue
+        if not isinstance(found, kind):
+            raise validation.model_content_error(
+                f"{name} is a {type(found).__name__}, but must be of type {kind.__name__}"
+            )
+        if found.n_features != estimator.n_features_in_:
+            raise validation.model_content_error(
+                f"{name} is of n_features={found.n_features}, but the model is of {estimator.n_features_in_}; set "
+                f"{name} anew or delete it"
+            )
+    if id_map is not None:
+        header["id_map"] = {"kind": id_map.kind, "base": int(id_map.base)}
+        if id_map.kind == "table":
+            arrays["ids"] = np.asarray(id_map.ids, np.int64)
+    if fields is not None:
+        header["n_fields"] = int(fields.n_fields)
+        arrays["field_of_column"] = np.asarray(fields.field_of_column, np.int32)
 
 
 def _without_nan(value: Any) -> Any:
@@ -149,8 +178,9 @@ def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> 
     if isinstance(parameters.get("class_weight"), list):
         labels, weights = parameters["class_weight"]
         parameters["class_weight"] = dict(zip(_labels_from_header(labels).tolist(), weights, strict=True))
-    estimator = _CLASSES[header["class"]](**parameters)
-    attributes = header["attributes"]
+    estimator: Any = _CLASSES[header["class"]](**parameters)
+    attributes = dict(header["attributes"])
+    former_base = attributes.pop(_FORMER_BASE, None)
     for name in _PLAIN_ATTRIBUTES[:4]:
         _require(name in attributes, f"no attribute {name!r}")
     for name, value in attributes.items():
@@ -164,7 +194,34 @@ def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> 
     # Rows are checked against this width, and the kernels trust it.
     _require(estimator.n_features_in_ == header["n_features"], f"n_features_in_={estimator.n_features_in_}")
     estimator._model = _model_from(header, arrays)
+    if "id_map" in header or former_base is not None:
+        stored = header.get("id_map", {"kind": "offset", "base": former_base})
+        estimator.id_map_ = _id_map_from(stored, header["n_features"], arrays)
+    if "n_fields" in header:
+        n_fields, n_features = header["n_fields"], header["n_features"]
+        estimator.fields_ = _fields_from(n_fields, n_features, arrays)
     return estimator
+
+
+def _id_map_from(stored: dict[str, Any], n_features: int, arrays: dict[str, NDArray[Any]]) -> IdMap:
+    kind, base = stored["kind"], stored["base"]
+    _require(kind in ("offset", "hash", "table"), f"an id map of kind {kind!r}")
+    _require(type(base) is int and base in ((0, 1) if kind == "offset" else (0,)), f"base={base!r}")
+    if kind != "table":
+        return IdMap(kind, n_features, base, np.empty(0, np.int64))
+    # Text without any pair has no ids, but still a column.
+    n_ids = 0 if n_features == 1 and not len(arrays["ids"]) else n_features
+    ids = _take(arrays, "ids", (n_ids,), np.int64)
+    _require(bool(np.all((ids >= 0) & (ids <= LARGEST_ID))), "ids out of range")
+    return IdMap("table", n_features, 0, ids)
+
+
+def _fields_from(n_fields: Any, n_features: int, arrays: dict[str, NDArray[Any]]) -> FieldLayout:
+    field_of_column = _take(arrays, "field_of_column", (n_features,), np.int32)
+    _require(type(n_fields) is int and 0 <= n_fields < 2**31, f"n_fields={n_fields!r}")
+    least, most = int(field_of_column.min()), int(field_of_column.max())
+    _require(least >= -1 and most < n_fields, f"fields from {least} to {most} of {n_fields}")
+    return FieldLayout(field_of_column, n_fields)
 
 
 def _model_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FMModel:
