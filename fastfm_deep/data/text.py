@@ -149,7 +149,7 @@ def read_text(
     rules = TextRules(line, False, limit, None)
     # With the base unknown, the id n_features may turn out to be the last one of base 1, or one too many.
     watched = limit if plan.kind == "offset" and plan.base is None else None
-    collector = RowCollector(rules, plan.columns, keep_fields=keep_fields, watched=watched)
+    collector = RowCollector(rules, plan.columns, keep_fields=keep_fields, watched=watched, width=plan.n_features)
 
     def settle(block: Block) -> TextRules | None:
         found = _sniff(block) if format == "auto" else format
@@ -291,9 +291,9 @@ def _find_too_large(collector: RowCollector, n_features: int) -> None:
         raise found[1].error(path, n_lines + found[0] + 1)
 
 
-def _layout(known: NDArray[np.int32], shift: int, width: int) -> tuple[FieldLayout, int]:
+def _layout(known: NDArray[Any], shift: int, width: int) -> tuple[FieldLayout, int]:
     """Fields of the columns, and how many columns have come with several; see `kernels.ids` for `known`."""
     field_of_column = np.full(width, -1, np.int32)
-    known = known[shift : shift + width]
+    known = known[shift : shift + width].astype(np.int32)
     field_of_column[: len(known)] += np.abs(known)
     return FieldLayout(field_of_column, int(field_of_column.max(initial=-1)) + 1), int((known < 0).sum())

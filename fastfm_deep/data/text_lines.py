@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,6 +14,9 @@ from fastfm_deep.kernels.text import FLOAT32_BOUND, LARGEST_FIELD, LineRules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+_LEADING_ZEROS = re.compile(rb"^([+-]?)0+(?=\d)")
 
 
 class TextRules(NamedTuple):
@@ -117,11 +121,13 @@ def _may_be(found: int | None, rules: TextRules) -> bool:
 
 
 def _integer(token: bytes) -> int | None:
-    """The integer that a token is, None if it is none; more than 4300 digits are none to Python either."""
+    """The integer that a token is, None if it is none."""
     try:
         return int(token) if b"_" not in token else None
     except ValueError:
-        return None
+        # Python reads 4300 digits at most, zeros before the others included.
+        short = _LEADING_ZEROS.sub(rb"\1", token)
+        return _integer(short) if short != token else None
 
 
 def _number(token: bytes) -> float:

@@ -15,7 +15,6 @@ import numpy as np
 from fastfm_deep import validation
 from fastfm_deep.data.growing import GrowingArray
 from fastfm_deep.data.id_map import LARGEST_ID, IdTable
-from fastfm_deep.data.memory import free_memory
 from fastfm_deep.data.text_lines import LineFault, TextRules, first_fault, read_line
 from fastfm_deep.kernels.ids import drop_beyond, find_new_fields, hash_columns, note_fields
 from fastfm_deep.kernels.text import Progress, RowBuffers, read_rows
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 
     from fastfm_deep.data.text_blocks import Block, TextBlocks
 
+_BYTE_FIELDS = 127  # so many fit into a table of bytes
+_MOST_COLUMNS = 2**28  # with fields; their layout takes a gigabyte then
 _WAIT = 0.1  # seconds between two looks at whether another thread has failed
 
 
@@ -94,8 +95,8 @@ class RowCollector:
     ----------
     labels, ends, columns, values : GrowingArray
         NaN for no label; where the pairs of each row end; columns or, with plain offsets, ids less the base.
-    known_fields : int32 array
-        See `kernels.ids`; longer than needed.
+    known_fields : int8 or int32 array
+        See `kernels.ids`; longer than needed. Looked up for each pair, so bytes as long as they will do.
     n_left_out : int
     least : int
         The least id.
@@ -105,16 +106,18 @@ class RowCollector:
         The first block with an id beyond `watched`.
     """
 
-    def __init__(self, rules: TextRules, columns: Columns, *, keep_fields: bool, watched: int | None) -> None:
+    def __init__(
+        self, rules: TextRules, columns: Columns, *, keep_fields: bool, watched: int | None, width: int | None
+    ) -> None:
         self.rules = rules
         self._columns = columns
         self._keep_fields = keep_fields
-        self._watched = watched
+        self._watched, self._width = watched, width
         self.labels = GrowingArray(np.float64)
         self.ends = GrowingArray(np.int64)
-        self.columns = GrowingArray(np.int32)
+        self.columns = GrowingArray(np.int32 if (columns.hashed_to or 0) <= 2**31 else np.int64)
         self.values = GrowingArray(np.float32)
-        self.known_fields: NDArray[np.int32] = np.zeros(0, np.int32)
+        self.known_fields: NDArray[Any] = np.zeros(0, np.int8)
         self.n_left_out, self.least, self.most = 0, LARGEST_ID, -1
         self.doubtful: tuple[str, int, bytes] | None = None
         self._turn = threading.Condition()
@@ -269,16 +272,17 @@ class RowCollector:
             hash_columns(columns, hashed_to)
         elif table is not None and not growing:
             table.find(columns)
-            if columns.min(initial=0) < 0:
-                if not self.rules.line.leave_out:
-                    return self._first_unknown(block, table)
+            unknown = columns.min(initial=0) < 0
+            if not self.rules.line.leave_out and (unknown or fault is not None):
+                return self._first_fault(block, table)
+            if unknown:
                 kept = drop_beyond(columns, rows.values, fields, rows.ends[: progress.n_rows], LARGEST_ID)
                 n_left_out = progress.n_left_out + progress.n_pairs - kept
                 progress = progress._replace(n_pairs=kept, n_left_out=n_left_out)
         return progress, fault
 
-    def _first_unknown(self, block: Block, table: IdTable) -> tuple[Progress, LineFault]:
-        """The fault of the first id that the table does not know."""
+    def _first_fault(self, block: Block, table: IdTable) -> tuple[Progress, LineFault]:
+        """The first fault of a block, ids that the table does not know being faults."""
         rules = self.rules._replace(known=table.knows)
         found = first_fault(bytes(memoryview(block.buffer)[: block.end]).split(b"\n"), rules)
         assert found is not None
@@ -319,18 +323,24 @@ class RowCollector:
         self._next += 1
 
     def _note_fields(self, columns: NDArray[Any], fields: NDArray[Any]) -> None:
+        if self._width is not None and len(columns) and columns.max() > self._width:
+            # Ids that are left out later, with the base known; the last one of base 1 may be among the others.
+            kept = columns <= self._width
+            columns, fields = columns[kept], fields[kept]
+            if not len(columns):
+                return
         width = int(columns.max()) + 1
         if width > len(self.known_fields):
             _check_room(width)
-            known = np.zeros(max(2 * len(self.known_fields), width), np.int32)
+            known = np.zeros(max(2 * len(self.known_fields), width), self.known_fields.dtype)
             known[: len(self.known_fields)] = self.known_fields
             self.known_fields = known
+        if self.known_fields.dtype == np.int8 and fields.max() >= _BYTE_FIELDS:
+            self.known_fields = self.known_fields.astype(np.int32)
         note_fields(columns, fields, self.known_fields)
 
 
 def _check_room(n_columns: int) -> None:
-    """Refuse a table of fields that would not fit, before it is made."""
-    # The old one, the new one of twice its length and the layout that is made of it.
-    n_bytes, free = 4 * 4 * n_columns, free_memory()
-    if n_bytes > free:
-        raise validation.field_table_error(n_columns, n_bytes, free)
+    """Refuse a table of fields that one stray id has made too large, before it is made."""
+    if n_columns > _MOST_COLUMNS:
+        raise validation.field_table_error(n_columns, _MOST_COLUMNS)

@@ -185,8 +185,9 @@ def _power_table() -> NDArray[np.uint64]:
     for exponent in range(-342, 309):
         power = 5 ** abs(exponent)
         if exponent < 0:
-            shift = power.bit_length() - (power & (power - 1) == 0)
-            power = 2 ** (2 * shift + 128) // power + 1
+            # Rounded up; to 128 bits at once where products can lie half-way between two doubles.
+            shift = (power - 1).bit_length()
+            power = 2 ** (shift + 127 if exponent >= -27 else 2 * shift + 128) // power + 1
         power = power << 128 >> power.bit_length()
         halves += [power >> 64, power & (2**64 - 1)]
     return np.array(halves, np.uint64)
@@ -251,6 +252,15 @@ def _scaled(digits, exponent):
     if digits == 0:
         return 0.0
     return scale(digits, exponent)
+
+
+@exact_function
+def read_short_fraction(text, at, digit):
+    """One digit and up to seven behind the point, from `at` on: (number, next place, whether there are so few)."""
+    run, n_digits = digit_run(text, at)
+    size = np.uint64(n_digits)
+    number = np.float64(digit * _INTEGER_POWERS[size] + run) / _EXACT_POWERS[size]
+    return number, at + n_digits, n_digits < 8
 
 
 @exact_function

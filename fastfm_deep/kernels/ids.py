@@ -121,7 +121,7 @@ def find_new_fields(columns, fields, known, new_columns, new_fields):
     n_known = np.uint64(len(known))
     for place in range(len(columns)):
         column = np.uint64(columns[place])
-        field = known[column] if column < n_known else np.int32(0)
+        field = np.int64(known[column]) if column < n_known else 0
         # Written in any case, and kept by counting: no branch to guess.
         new_columns[n_new] = columns[place]
         new_fields[n_new] = fields[place]
@@ -133,8 +133,9 @@ def find_new_fields(columns, fields, known, new_columns, new_fields):
 def note_fields(columns, fields, known):
     """Write fields into their table; of several, a column keeps the first."""
     for place in range(len(columns)):
-        column, field = columns[place], fields[place] + 1
-        if known[column] == 0:
+        column, field = columns[place], np.int64(fields[place]) + 1
+        before = np.int64(known[column])
+        if before == 0:
             known[column] = field
-        elif known[column] > 0 and known[column] != field:
-            known[column] = -known[column]
+        elif before > 0 and before != field:
+            known[column] = -before

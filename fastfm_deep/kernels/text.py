@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastfm_deep.kernels._jit import exact_function, exact_kernel
-from fastfm_deep.kernels.digits import NEWLINE, byte_at, open_text, read_integer, read_number
+from fastfm_deep.kernels.digits import (
+    NEWLINE,
+    POINT,
+    byte_at,
+    open_text,
+    read_integer,
+    read_number,
+    read_short_fraction,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,6 +157,10 @@ def _read_pair(text, at, fields):
     digit = byte_at(text, at) - 48
     if 0 <= digit <= 9 and _ends_token(byte_at(text, at + 1)):
         return field, found, np.float64(digit), at + 1, good
+    if 0 <= digit <= 9 and byte_at(text, at + 1) == POINT:
+        value, after, short = read_short_fraction(text, at + 2, digit)
+        if short and _ends_token(byte_at(text, after)):
+            return field, found, value, after, good
     value, at, whole = read_number(text, at)
     return (
         field,

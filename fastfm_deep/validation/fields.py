@@ -22,11 +22,10 @@ def field_number_error(column: int, field: int) -> InputError:
     )
 
 
-def field_table_error(n_features: int, n_bytes: int, free: int) -> TableTooLargeError:
-    """Say that the fields of so many columns need too much memory."""
+def field_table_error(n_features: int, most: int) -> TableTooLargeError:
+    """Say that so many columns are too many for a table of their fields."""
     return TableTooLargeError(
-        f"An id of the text makes n_features={n_features}, for which a table of fields takes "
-        f"{n_bytes / 2**30:.3g} GiB, but {free / 2**30:.3g} GiB of memory are free. Hash the ids "
-        "(hash_features=2**22), number only those that occur (compact=True), or leave the fields out "
+        f"An id of the text makes n_features={n_features}, but the fields of at most {most} columns are kept. "
+        "Hash the ids (hash_features=2**22), number only those that occur (compact=True), or leave the fields out "
         "(keep_fields=False)."
     )
