@@ -49,7 +49,7 @@ def test_every_name_is_an_option():
 PLACE = validation.TextPlace("/dev/stdin", 1, 2, b"7:1")
 SOURCES = [
     validation.text_label_error(PLACE),
-    validation.field_table_error(10, 2**40, 2**30),
+    validation.field_table_error(10, 2**28),
     validation.table_too_large_error(10, 4, 2**40, 2**30),
     validation.text_id_error(PLACE, 7, 0, 6, 7),
     validation.InputError("n_jobs=0 must be None, a number of threads"),

@@ -166,8 +166,8 @@ class TextBlocks:
             buffer = bytearray(2 * filled + PADDING)
         buffer[:filled] = self._rest
         self._rest = b""
+        seen = 0
         while True:
-            seen = filled
             filled = self._read_into(buffer, filled)
             if filled < len(buffer) - PADDING:  # the end of the file
                 if not filled:
@@ -183,6 +183,7 @@ class TextBlocks:
             # No line is as long as this, or it is no text: NUL bytes without end, say.
             if buffer.find(b"\0", seen, filled) >= 0:
                 raise validation.binary_text_error(self._path)
+            seen = filled
             buffer = buffer + bytearray(len(buffer))
 
     def _read_into(self, buffer: bytearray, filled: int) -> int:
