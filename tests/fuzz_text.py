@@ -127,7 +127,7 @@ def mutate(args: argparse.Namespace) -> None:
     sys.unraisablehook = note_unraisable
     folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
     usual = text_blocks.BLOCK_BYTES
-    for format in ("libsvm", "libffm"):
+    for format in args.format:
         draw = random.Random(f"{args.seed} {format}")
         with tempfile.NamedTemporaryFile(dir=folder, prefix="fuzz_text_") as file:
             print(f"{format}: inputs in {file.name}", flush=True)
@@ -225,6 +225,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("mutate", help=mutate.__doc__)
     command.add_argument("--runs", type=int, default=1_000_000, help="inputs for each parser")
+    command.add_argument("--format", nargs="+", default=list(GOOD), choices=list(GOOD))
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--compare", type=float, default=0.2, help="share that is compared with the reference")
     command.add_argument("--threads", type=float, default=0.1, help="share that is read by two threads")
