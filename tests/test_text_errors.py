@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import gzip
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,40 @@ def test_compressed_files_with_a_flipped_bit(tmp_path, suffix):
         except TextFormatError:
             n_refused += 1
     assert n_refused >= len(whole) - 10
+
+
+def test_no_block_behind_what_cannot_be_read(tmp_path):
+    blocks = text_blocks.TextBlocks([write(tmp_path, b"\n" + b"1" * 99 + b"\0" + b"1" * 999 + b"\n1 1:1\n")], 16)
+    buffer = blocks.new_buffer()
+    assert blocks.take(buffer).end == 1
+    with pytest.raises(TextFormatError, match="binary file"):
+        blocks.take(buffer)
+    assert blocks.take(buffer) is None
+
+
+def test_a_fault_is_told_of_before_a_cut_that_comes_behind_it(tmp_path, monkeypatch):
+    content = b"1 x:1\n" + b"".join(b"1 %d:1\n" % number for number in range(1000))
+    path = write(tmp_path, gzip.compress(content)[:-12], "rows.gz")
+    monkeypatch.setattr(text_blocks, "BLOCK_BYTES", 4096)
+    at_the_cut = threading.Event()
+    parse, take = text_rows.RowCollector._parse, text_blocks.TextBlocks.take
+
+    def wait_and_parse(collector, block, buffers):
+        if block.number == 0:
+            assert at_the_cut.wait(30)
+        return parse(collector, block, buffers)
+
+    def note_and_take(blocks, buffer):
+        try:
+            return take(blocks, buffer)
+        except TextFormatError:
+            at_the_cut.set()
+            raise
+
+    monkeypatch.setattr(text_rows.RowCollector, "_parse", wait_and_parse)
+    monkeypatch.setattr(text_blocks.TextBlocks, "take", note_and_take)
+    with pytest.raises(TextFormatError, match="line 1, column 3: bad id in 'x:1'"):
+        read_text(path, format="libsvm", n_jobs=2)
 
 
 def test_garbage_behind_a_compressed_file(tmp_path):

@@ -107,6 +107,11 @@ class TextBlocks:
         """Room for a block."""
         return bytearray(self._block_bytes + PADDING)
 
+    @property
+    def n_taken(self) -> int:
+        """How many blocks have been given out."""
+        return self._number
+
     def stop(self) -> None:
         """Let there be no more blocks."""
         self._stopped = True
@@ -118,7 +123,7 @@ class TextBlocks:
             self._lock.release()
 
     def take(self, buffer: bytearray) -> Block | None:
-        """The next block, in this buffer or in a larger one; None at the end of the last file.
+        """The next block, in this buffer or in a larger one; None at the end of the last file, or after an error.
 
         Raises
         ------
@@ -126,17 +131,25 @@ class TextBlocks:
             A file cannot be read; TextFormatError if it is cut, damaged or holds NUL bytes.
         """
         with self._lock:
-            while not self._stopped:
-                if self._stream is None:
-                    if not self._waiting:
-                        return None
-                    self._open(self._waiting.pop(0))
-                block = self._fill(buffer)
-                if block is not None:
-                    self._number += 1
-                    return block
-                self._close()
+            try:
+                return self._next_block(buffer)
+            except BaseException:
+                # What comes behind is no whole line, and no other thread may take it for one.
+                self._stopped = True
+                raise
+
+    def _next_block(self, buffer: bytearray) -> Block | None:
+        while not self._stopped:
+            if self._stream is None:
+                if not self._waiting:
+                    return None
+                self._open(self._waiting.pop(0))
+            block = self._fill(buffer)
+            if block is not None:
+                self._number += 1
+                return block
             self._close()
+        self._close()
         return None
 
     def _open(self, path: str) -> None:

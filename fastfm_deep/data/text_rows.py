@@ -204,17 +204,31 @@ class RowCollector:
         """Parse and append blocks until there are no more."""
         buffers = _Buffers(self.rules.with_fields)
         if block is None:
-            block = blocks.take(buffer)
+            block = self._take(blocks, buffer)
         while block is not None:
             parsed = self._parse(block, buffers)
             with self._turn:
-                while self._next != block.number and not self._failed:
-                    self._turn.wait(_WAIT)
-                if self._failed:
+                if not self._await_turn(block.number):
                     return
                 self._append(parsed)
                 self._turn.notify_all()
-            block = blocks.take(block.buffer if len(block.buffer) <= 4 * len(buffer) else buffer)
+            block = self._take(blocks, block.buffer if len(block.buffer) <= 4 * len(buffer) else buffer)
+
+    def _take(self, blocks: TextBlocks, buffer: bytearray) -> Block | None:
+        """The next block; a file that cannot be read on is told of after all faults before that place."""
+        try:
+            return blocks.take(buffer)
+        except validation.InputError:
+            with self._turn:
+                if self._await_turn(blocks.n_taken):
+                    raise
+            return None
+
+    def _await_turn(self, number: int) -> bool:
+        """Wait until all blocks before this one are appended; False if that will not happen."""
+        while self._next != number and not self._failed:
+            self._turn.wait(_WAIT)
+        return not self._failed
 
     def _parse(self, block: Block, buffers: _Buffers) -> _Parsed:
         """The rows of a block, up to its first fault."""
