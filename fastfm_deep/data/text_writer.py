@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse
 
 from fastfm_deep import validation
-from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.data.fields import FieldLayout, as_field_layout
 from fastfm_deep.data.id_map import LARGEST_ID
 from fastfm_deep.data.output import replace_file
 from fastfm_deep.kernels.text_write import LONGEST_PAIR, write_rows
@@ -166,11 +166,7 @@ def _as_labels(y: ArrayLike | None, n_rows: int) -> NDArray[np.float64]:
 
 def _as_fields(fields: Any, X: Any) -> NDArray[np.int32]:
     n_features = X.shape[1]
-    if not isinstance(fields, FieldLayout):
-        sizes = not isinstance(fields, np.ndarray)
-        fields = FieldLayout.from_sizes(fields) if sizes else FieldLayout.from_columns(fields)
-    if fields.n_features != n_features:
-        raise validation.field_cover_error(fields.n_features, n_features)
+    fields = as_field_layout(fields, n_features)
     missing = np.flatnonzero(fields.field_of_column[X.indices] < 0)
     if len(missing):
         raise validation.no_field_error(int(X.indices[missing[0]]))

@@ -50,8 +50,11 @@ from fastfm_deep.validation.errors import (
 )
 from fastfm_deep.validation.fields import (
     field_array_error,
+    field_cover_error,
     field_number_error,
     field_table_error,
+    field_type_error,
+    pooling_count_error,
 )
 from fastfm_deep.validation.files import (
     file_kind,
@@ -103,7 +106,6 @@ from fastfm_deep.validation.text import (
 )
 from fastfm_deep.validation.text_writer import (
     bare_row_error,
-    field_cover_error,
     label_shape_error,
     no_field_error,
     no_fields_error,
@@ -145,6 +147,7 @@ __all__ = [
     "field_number_error",
     "field_room_error",
     "field_table_error",
+    "field_type_error",
     "fields_option_error",
     "file_kind",
     "id_choice_error",
@@ -171,6 +174,7 @@ __all__ = [
     "other_task_error",
     "output_path_error",
     "overwriting_error",
+    "pooling_count_error",
     "row_value_error",
     "same_file_error",
     "seed_error",

@@ -29,3 +29,21 @@ def field_table_error(n_features: int, most: int) -> TableTooLargeError:
         "Hash the ids (hash_features=2**22), number only those that occur (compact=True), or leave the fields out "
         "(keep_fields=False)."
     )
+
+
+def field_type_error(fields: Any) -> InputError:
+    """Say what fields may be given as."""
+    return InputError(
+        f"fields={fields!r} must be a FieldLayout, an int array (n_features,) with the field of each column, or a "
+        "list of the sizes of consecutive fields."
+    )
+
+
+def field_cover_error(found: int, n_features: int) -> InputError:
+    """Say that fields and columns differ in number."""
+    return InputError(f"fields cover {found} columns, but X has {n_features}; give each column one field.")
+
+
+def pooling_count_error(found: int, n_fields: int) -> InputError:
+    """Say that not every field has its pooling."""
+    return InputError(f"pooling names {found} ways, but there are {n_fields} fields; give one for each, or one.")

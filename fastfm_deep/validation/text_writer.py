@@ -20,11 +20,6 @@ def no_fields_error() -> InputError:
     )
 
 
-def field_cover_error(found: int, n_features: int) -> InputError:
-    """Say that fields and columns differ in number."""
-    return InputError(f"fields cover {found} columns, but X has {n_features}; give each column one field.")
-
-
 def no_field_error(column: int) -> InputError:
     """Say that a column with values has no field."""
     return InputError(f"fields[{column}]=-1: column {column} has values but no field; give it one.")
