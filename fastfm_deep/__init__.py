@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastfm_deep.data.id_map import IdMap, hash_ids
     from fastfm_deep.data.text import TextData, read_text
     from fastfm_deep.data.text_writer import write_libffm, write_libsvm
+    from fastfm_deep.estimators.deepfm import DeepFMClassifier, DeepFMRegressor
     from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
     from fastfm_deep.estimators.saved import load_model
     from fastfm_deep.estimators.warming import warm_up
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Callback": "training.callbacks",
+    "DeepFMClassifier": "estimators.deepfm",
+    "DeepFMRegressor": "estimators.deepfm",
     "DivergenceError": "validation",
     "FMClassifier": "estimators.fm",
     "FMRegressor": "estimators.fm",
@@ -53,6 +56,8 @@ _HOMES = {
 
 __all__ = [
     "Callback",
+    "DeepFMClassifier",
+    "DeepFMRegressor",
     "DivergenceError",
     "FMClassifier",
     "FMRegressor",

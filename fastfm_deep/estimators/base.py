@@ -18,7 +18,7 @@ from fastfm_deep.estimators import evaluation, targets
 from fastfm_deep.kernels.losses import LOSS_IDS
 from fastfm_deep.kernels.updates import RULES, Step
 from fastfm_deep.model.params import FMModel, allocate, for_training
-from fastfm_deep.model.score import raw_scores, work_per_row
+from fastfm_deep.model.score import raw_scores, work_of_model
 from fastfm_deep.model.shards import thread_count
 from fastfm_deep.training.callbacks import ProgressBar, as_callbacks
 from fastfm_deep.training.fm_step import FMStep, Targets
@@ -182,8 +182,8 @@ class BaseFM(BaseEstimator):
         goal = self._read_goal(y, rows, weight, classes, anew)
         eval_sets = [self._read_eval_set(number, entry) for number, entry in enumerate(entries)]
         model = self._model_to_train(self.n_features_in_, goal, anew)
-        work = rows.n_rows * work_per_row(rows, self.n_factors)
-        step = FMStep(
+        work = rows.n_rows * work_of_model(model, rows)
+        step = self._make_step(
             model,
             rows,
             Targets(_frozen(goal.y), _frozen(np.empty(0) if goal.weight is None else goal.weight)),
@@ -201,6 +201,10 @@ class BaseFM(BaseEstimator):
             raise_on_divergence=self.on_divergence == "raise",
         )
         return Training(step, schedule, eval_sets, listeners), model
+
+    def _make_step(self, *arguments: Any, **named: Any) -> FMStep:
+        """What the loop trains, with the arguments of `FMStep`."""
+        return FMStep(*arguments, **named)
 
     def _answer_range(self) -> tuple[float, float] | None:
         """Bounds of what `predict` gives, where it has any."""
@@ -296,7 +300,7 @@ class BaseFM(BaseEstimator):
         self._check_jobs()
         rows = self._read_rows(X, reset=False)
         model = self._model
-        threads = thread_count(self.n_jobs, rows.n_rows * work_per_row(rows, model.n_factors), _SCORING_WORTH)
+        threads = thread_count(self.n_jobs, rows.n_rows * work_of_model(model, rows), _SCORING_WORTH)
         return model.center + model.scale * raw_scores(model, rows, threads)
 
     @property

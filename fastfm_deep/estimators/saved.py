@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastfm_deep import validation
-from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.data.fields import POOLINGS, FieldLayout
 from fastfm_deep.data.id_map import LARGEST_ID, IdMap
 from fastfm_deep.estimators.base import BaseFM
+from fastfm_deep.estimators.deepfm import DeepFMClassifier, DeepFMMixin, DeepFMRegressor
 from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+from fastfm_deep.estimators.saved_network import network_from, put_network
 from fastfm_deep.model.file import read_model_file, write_model_file
 from fastfm_deep.model.params import FMModel, allocate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CLASSES: dict[str, type[BaseFM]] = {"FMClassifier": FMClassifier, "FMRegressor": FMRegressor}
+_CLASSES: dict[str, type[BaseFM]] = {
+    kind.__name__: kind for kind in (FMClassifier, FMRegressor, DeepFMClassifier, DeepFMRegressor)
+}
 # What a fit leaves on an estimator beside its model, each a number, text or list; the first four always.
 _PLAIN_ATTRIBUTES = (
     "n_features_in_",
@@ -68,6 +72,8 @@ def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimize
     if isinstance(estimator, FMClassifier):
         header["classes"] = _labels_to_header(estimator.classes_)
     _put_text_attributes(estimator, header, arrays)
+    if model.deep is not None:
+        put_network(model.deep, include_optimizer, header, arrays)
     write_model_file(path, arrays, _without_nan(header))
 
 
@@ -93,6 +99,7 @@ def _put_text_attributes(estimator: BaseFM, header: dict[str, Any], arrays: dict
             arrays["ids"] = np.asarray(id_map.ids, np.int64)
     if fields is not None:
         header["n_fields"] = int(fields.n_fields)
+        header["pooling"] = list(fields.pooling)
         arrays["field_of_column"] = np.asarray(fields.field_of_column, np.int32)
 
 
@@ -111,6 +118,9 @@ def _hyper_parameters(estimator: BaseFM) -> dict[str, Any]:
     parameters = estimator.get_params(deep=False)
     if not isinstance(parameters["random_state"], int | np.integer | None):
         parameters["random_state"] = None  # a generator has moved on
+    parameters.pop("fields", None)  # saved as `fields_`
+    if "dnn_hidden_units" in parameters:
+        parameters["dnn_hidden_units"] = [int(size) for size in parameters["dnn_hidden_units"]]
     weights = parameters.get("class_weight")
     if isinstance(weights, dict):
         labels = _labels_to_header(np.array(list(weights)))
@@ -142,7 +152,7 @@ def load_model(path: str | os.PathLike[str]) -> Any:
 
     Returns
     -------
-    FMClassifier or FMRegressor
+    FMClassifier, FMRegressor, DeepFMClassifier or DeepFMRegressor
         Fitted. `partial_fit` goes on where it stopped if the file holds the states of the optimizer; else with
         fresh ones.
 
@@ -178,6 +188,8 @@ def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> 
     if isinstance(parameters.get("class_weight"), list):
         labels, weights = parameters["class_weight"]
         parameters["class_weight"] = dict(zip(_labels_from_header(labels).tolist(), weights, strict=True))
+    if "dnn_hidden_units" in parameters:
+        parameters["dnn_hidden_units"] = tuple(parameters["dnn_hidden_units"])
     estimator: Any = _CLASSES[header["class"]](**parameters)
     attributes = dict(header["attributes"])
     former_base = attributes.pop(_FORMER_BASE, None)
@@ -198,8 +210,10 @@ def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> 
         stored = header.get("id_map", {"kind": "offset", "base": former_base})
         estimator.id_map_ = _id_map_from(stored, header["n_features"], arrays)
     if "n_fields" in header:
-        n_fields, n_features = header["n_fields"], header["n_features"]
-        estimator.fields_ = _fields_from(n_fields, n_features, arrays)
+        estimator.fields_ = _fields_from(header, arrays)
+    if isinstance(estimator, DeepFMMixin):
+        estimator.fields = estimator.fields_ = getattr(estimator, "fields_", None)
+        estimator._model.deep = network_from(header, arrays, estimator.fields_)
     return estimator
 
 
@@ -216,12 +230,15 @@ def _id_map_from(stored: dict[str, Any], n_features: int, arrays: dict[str, NDAr
     return IdMap("table", n_features, 0, ids)
 
 
-def _fields_from(n_fields: Any, n_features: int, arrays: dict[str, NDArray[Any]]) -> FieldLayout:
-    field_of_column = _take(arrays, "field_of_column", (n_features,), np.int32)
+def _fields_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FieldLayout:
+    n_fields, pooling = header["n_fields"], tuple(header.get("pooling", ()))
+    field_of_column = _take(arrays, "field_of_column", (header["n_features"],), np.int32)
     _require(type(n_fields) is int and 0 <= n_fields < 2**31, f"n_fields={n_fields!r}")
     least, most = int(field_of_column.min()), int(field_of_column.max())
     _require(least >= -1 and most < n_fields, f"fields from {least} to {most} of {n_fields}")
-    return FieldLayout(field_of_column, n_fields)
+    _require(not pooling or len(pooling) == n_fields, f"{len(pooling)} poolings of {n_fields} fields")
+    _require(set(pooling) <= set(POOLINGS), f"pooling {set(pooling) - set(POOLINGS)}")
+    return FieldLayout(field_of_column, n_fields, pooling)
 
 
 def _model_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FMModel:

@@ -1,4 +1,4 @@
-"""Passes over the columns that rows name: which occur, and how large their values are."""
+"""Passes over the columns that rows name: which occur, how large their values are, how many share a field."""
 
 from __future__ import annotations
 
@@ -40,3 +40,24 @@ def add_squares(rows, order, squares, counts):
             if x != 0.0:
                 squares[col] += x * x
                 counts[col] += 1
+
+
+@kernel
+def divide_by_counts(rows, field_of_column, powers, values):
+    """Divide `values` by n ** powers[field]; n: how many values of the row in that field are not 0."""
+    counts = np.zeros(len(powers), np.int64)
+    for row in range(len(rows.indptr) - 1):
+        first, end = rows.indptr[row], rows.indptr[row + 1]
+        for p in range(first, end):
+            field = field_of_column[rows.indices[p]]
+            if field >= 0 and rows.values[p] != 0.0:
+                counts[field] += 1
+        for p in range(first, end):
+            field = field_of_column[rows.indices[p]]
+            if field >= 0 and powers[field] > 0.0 and counts[field] > 1:
+                n = np.float64(counts[field])
+                values[p] = np.float32(np.float64(rows.values[p]) / (n if powers[field] == 1.0 else np.sqrt(n)))
+        for p in range(first, end):
+            field = field_of_column[rows.indices[p]]
+            if field >= 0:
+                counts[field] = 0

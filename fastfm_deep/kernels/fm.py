@@ -10,18 +10,15 @@ addresses and prefetches. Threads run the same kernel on shards of `order` and c
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_function
 from fastfm_deep.kernels.hot_columns import EXCHANGE_EVERY, N_SLOTS, exchange, make_copies, offsets
 from fastfm_deep.kernels.losses import loss_and_gradient
+from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_states, point_at_tables, value_at
 from fastfm_deep.kernels.updates import (
     ADAGRAD_ROWWISE,
-    factor_states,
-    linear_width,
     row_rate,
     row_rate_lanes,
     update_factor,
@@ -30,9 +27,6 @@ from fastfm_deep.kernels.updates import (
     update_weight_lanes,
 )
 
-FLOAT_BYTES = 4
-# Rows of factors with states are filled up to a multiple of this.
-STATE_ROW_BYTES = 32
 # Rows between the prefetch of a row's parameters, ids, row pointers and their use. The ids of coming rows lie
 # anywhere when the order is shuffled, so they are asked for before the parameters that they name.
 AHEAD_PARAMETERS = 2
@@ -41,82 +35,6 @@ AHEAD_POINTERS = 12
 LINE = 64
 # Rows whose places are kept: this one, and those up to AHEAD_PARAMETERS further.
 N_PLACES = 4
-
-
-class RowPointers(NamedTuple):
-    """Where the rows lie, for kernels that go by address; their owner keeps the arrays alive."""
-
-    indptr: int
-    indices: int
-    values: int
-
-
-class TablePointers(NamedTuple):
-    """Where the parameters lie, likewise."""
-
-    linear: int
-    linear_width: int  # numbers per feature
-    factors: int  # an address
-    row_bytes: int  # of a row of factors with its states
-    state_bytes: int  # from a factor to its first state
-    n_blocks: int  # vectors of lanes in a row of factors
-    inverse_scale: int
-    scaled: bool
-
-
-@row_function
-def point_at_rows(rows):
-    """Pointers for the arrays of rows."""
-    return RowPointers(ln.pointer(rows.indptr), ln.pointer(rows.indices), ln.pointer(rows.values))
-
-
-@row_function
-def point_at_tables(params, lanes, blocks):
-    """Pointers for the tables of parameters.
-
-    Where `blocks` says that a row of factors is one vector of lanes, that is known at compile time.
-    """
-    padded = len(lanes) if len(blocks) == 1 else params.padded_factors
-    return TablePointers(
-        ln.pointer(params.linear),
-        np.intp(params.linear.shape[1]),
-        ln.address_of(ln.pointer(params.factors), 0),
-        np.intp(params.factors.shape[1] * FLOAT_BYTES),
-        np.intp(padded * FLOAT_BYTES),
-        np.intp(padded // len(lanes)),
-        ln.pointer(params.inverse_scale),
-        len(params.inverse_scale) > 0,
-    )
-
-
-@row_function
-def point_at_states(params, step, lanes, blocks):
-    """`point_at_tables` for tables with the states of a rule, whose sizes the rule tells at compile time."""
-    tables = point_at_tables(params, lanes, blocks)
-    row_bytes = tables.state_bytes * (1 + factor_states(step))
-    if factor_states(step) > 0:
-        row_bytes = -(-row_bytes // STATE_ROW_BYTES) * STATE_ROW_BYTES
-    return TablePointers(
-        tables.linear,
-        np.intp(linear_width(step)),
-        tables.factors,
-        np.intp(row_bytes),
-        tables.state_bytes,
-        tables.n_blocks,
-        tables.inverse_scale,
-        tables.scaled,
-    )
-
-
-@row_function
-def value_at(rows, tables, p):
-    """The value x of non-zero `p`, in the units its column is trained in."""
-    if ln.all_ones(rows.values):
-        return np.float32(1.0)
-    x = ln.at(rows.values, p)
-    if tables.scaled:
-        x *= ln.at(tables.inverse_scale, np.intp(ln.at(rows.indices, p)))
-    return x
 
 
 @row_function

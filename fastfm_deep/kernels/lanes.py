@@ -123,6 +123,28 @@ divide = _arithmetic("fdiv", "left / right, lane by lane.")
 
 
 @intrinsic
+def maximum(typingctx, left, right):
+    """The larger of left and right, lane by lane; `right` where one is NaN."""
+
+    def codegen(context, builder, signature, arguments):
+        is_larger = builder.fcmp_ordered(">", arguments[0], arguments[1])
+        return builder.select(is_larger, arguments[0], arguments[1])
+
+    return left(left, right), codegen
+
+
+@intrinsic
+def where_equal(typingctx, left, right, then, otherwise):
+    """`then` in the lanes in which left and right are equal, `otherwise` in the others."""
+
+    def codegen(context, builder, signature, arguments):
+        is_equal = builder.fcmp_ordered("==", arguments[0], arguments[1])
+        return builder.select(is_equal, arguments[2], arguments[3])
+
+    return then(left, right, then, otherwise), codegen
+
+
+@intrinsic
 def square_root(typingctx, lane_vector):
     """The square root of each lane."""
 

@@ -7,19 +7,21 @@ feature touches should lie together: a random cache line is the unit that the me
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastfm_deep import validation
 from fastfm_deep.data.memory import free_memory
-from fastfm_deep.kernels.fm import FLOAT_BYTES, STATE_ROW_BYTES
 from fastfm_deep.kernels.lanes import LANES
+from fastfm_deep.kernels.pointers import FLOAT_BYTES, STATE_ROW_BYTES
 from fastfm_deep.kernels.updates import RULES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fastfm_deep.model.deep import DeepPart
 
 _ALIGN = 64
 
@@ -62,6 +64,7 @@ class FMModel:
     center: float = 0.0
     scale: float = 1.0
     epochs: int = 0  # finished so far
+    deep: DeepPart | None = None  # the network of a DeepFM
 
     @property
     def n_features(self) -> int:
@@ -119,7 +122,7 @@ def allocate(n_features: int, n_factors: int, rule: str | None) -> Parameters:
     width, n_states = (RULES[rule].linear_width, RULES[rule].factor_states) if rule else (1, 0)
     padded_factors = padded(n_factors)
     stride = padded_factors * (1 + n_states)
-    if n_states:  # as `kernels.fm.point_at_states` has it
+    if n_states:  # as `kernels.pointers.point_at_states` has it
         stride = -(-stride // _STATE_ROW) * _STATE_ROW
     n_bytes = 4 * n_features * (stride + width)
     free = free_memory()
@@ -175,4 +178,4 @@ def for_training(model: FMModel, rule: str) -> FMModel:
         new.linear[:, 0] = params.linear[:, 0]
         new.intercept[0] = params.intercept[0]
     new = new._replace(inverse_scale=params.inverse_scale)
-    return FMModel(new, model.n_factors, rule, model.occurs.copy(), model.center, model.scale, model.epochs)
+    return replace(model, params=new, rule=rule, occurs=model.occurs.copy())

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastfm_deep.data.rows import CsrRows, fold_ones
 from fastfm_deep.kernels import fm
+from fastfm_deep.model.deep import DeepScores, exact_deep_score
 from fastfm_deep.model.params import FMModel, blocks_for, for_scoring, lanes_for
 from fastfm_deep.model.shards import run_shards
 
@@ -21,6 +22,11 @@ SLICE_WORK = 50_000_000
 def work_per_row(rows: CsrRows, n_factors: int) -> float:
     """Rough multiplications that a mean row costs."""
     return 50.0 + len(rows.indices) / max(1, rows.n_rows) * (n_factors + 8)
+
+
+def work_of_model(model: FMModel, rows: CsrRows) -> float:
+    """The same with the network, where there is one."""
+    return work_per_row(rows, model.n_factors) + (0.0 if model.deep is None else model.deep.work_per_row)
 
 
 def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.float64]:
@@ -44,11 +50,15 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
     if len(params.inverse_scale) == 0:
         rows = fold_ones(rows)
     out = np.empty(rows.n_rows, np.float64)
+    deep = None if model.deep is None else DeepScores(model.deep, params, model.n_factors)
 
     def score(start: int, stop: int, thread: int) -> None:
+        if deep is not None:
+            deep.compute(rows, start, stop, out)
+            return
         fm.score_rows(rows._replace(indptr=rows.indptr[start : stop + 1]), params, lanes, blocks, out[start:stop])
 
-    slice_rows = max(1, int(SLICE_WORK / work_per_row(rows, model.n_factors)))
+    slice_rows = max(1, int(SLICE_WORK / work_of_model(model, rows)))
     run_shards(score, rows.n_rows, slice_rows, n_threads)
     for row in np.flatnonzero(~np.isfinite(out)):
         out[row] = _exact_score(model, rows, int(row))
@@ -58,6 +68,7 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
 def _exact_score(model: FMModel, rows: CsrRows, row: int) -> float:
     entries = slice(rows.indptr[row], rows.indptr[row + 1])
     columns, values = rows.indices[entries], rows.values[entries].astype(np.float64)
+    columns, values = columns[values != 0.0], values[values != 0.0]
     params = model.params
     if len(params.inverse_scale):
         values *= params.inverse_scale[columns]
@@ -65,4 +76,6 @@ def _exact_score(model: FMModel, rows: CsrRows, row: int) -> float:
     if model.n_factors:
         products = params.factors[columns, : model.n_factors].astype(np.float64) * values[:, None]
         raw += 0.5 * float((products.sum(axis=0) ** 2 - (products**2).sum(axis=0)).sum())
+        if model.deep is not None:
+            raw += exact_deep_score(model.deep, columns, products)
     return raw

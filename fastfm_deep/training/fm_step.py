@@ -50,6 +50,8 @@ class Targets(NamedTuple):
 class FMStep:
     """Fits one model to one set of rows."""
 
+    rows_per_update = 1
+
     def __init__(
         self,
         model: FMModel,

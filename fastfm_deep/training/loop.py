@@ -42,6 +42,7 @@ class TrainingStep(Protocol):
 
     row_ids: NDArray[np.integer]
     row_work: float
+    rows_per_update: int
     n_threads: int
     copies_per_epoch: float
     loss_scale: float  # from losses in the units of training to those of the caller's targets
@@ -159,6 +160,7 @@ class Training:
         slice_rows = max(1, int(SLICE_WORK / step.row_work))
         if step.n_threads > 1:
             slice_rows = max(1, min(slice_rows, n_rows // (_SLICES * step.n_threads) + 1))
+        slice_rows = -(-slice_rows // step.rows_per_update) * step.rows_per_update
         tallies = np.zeros((step.n_threads, 16))  # 128 bytes each: threads do not share their lines
         reported = time.monotonic()
 

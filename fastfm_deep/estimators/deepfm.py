@@ -1,0 +1,345 @@
+"""DeepFM as scikit-learn estimators: `DeepFMClassifier` for two classes, `DeepFMRegressor` for numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastfm_deep import validation
+from fastfm_deep.data.fields import FieldLayout, as_field_layout
+from fastfm_deep.data.memory import free_memory
+from fastfm_deep.data.pooling import pooled_rows
+from fastfm_deep.data.rows import CsrRows
+from fastfm_deep.estimators.base import BaseFM, Goal
+from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+from fastfm_deep.model.deep import DeepPart
+from fastfm_deep.model.params import FMModel
+from fastfm_deep.nn.activations import ACTIVATIONS
+from fastfm_deep.nn.mlp import MLPShape, start_running
+from fastfm_deep.nn.optimizers import OPTIMIZERS, DenseOptimizer
+from fastfm_deep.training.blas import one_blas_thread
+from fastfm_deep.training.deepfm_step import DeepFMStep, DenseStep
+from fastfm_deep.training.fm_step import FMStep
+
+if TYPE_CHECKING:
+    pass
+
+# What `dnn_optimizer=None` stands for, by the optimizer of the tables.
+_DENSE_OPTIMIZERS = {"adagrad": "adagrad", "adagrad_rowwise": "adagrad", "ftrl": "adagrad", "adam": "adam"}
+
+
+class DeepFMMixin(BaseFM):
+    """What makes a factorization machine a DeepFM: a network on the same factors."""
+
+    fields: Any
+    dnn_hidden_units: Sequence[int]
+    dnn_activation: str
+    dnn_dropout: float
+    dnn_batch_norm: bool
+    dnn_optimizer: str | None
+    dnn_learning_rate: float | None
+    l2_reg_dnn: float
+    batch_size: int
+    # Set by fit.
+    fields_: FieldLayout | None
+
+    def _check_hyperparameters(self) -> None:
+        super()._check_hyperparameters()
+        units = self.dnn_hidden_units
+        if not isinstance(units, Sequence | np.ndarray) or isinstance(units, str):
+            raise validation.hidden_units_error(units)
+        for layer, size in enumerate(units):
+            validation.check_integer(f"dnn_hidden_units[{layer}]", size, minimum=1)
+        validation.check_choice("dnn_activation", self.dnn_activation, ACTIVATIONS)
+        if validation.check_real("dnn_dropout", self.dnn_dropout) >= 1.0:
+            raise validation.dropout_error(self.dnn_dropout)
+        validation.check_flag("dnn_batch_norm", self.dnn_batch_norm)
+        if self.dnn_optimizer is not None:
+            validation.check_choice("dnn_optimizer", self.dnn_optimizer, OPTIMIZERS)
+        if self.dnn_learning_rate is not None:
+            validation.check_real("dnn_learning_rate", self.dnn_learning_rate, above=True)
+        validation.check_real("l2_reg_dnn", self.l2_reg_dnn)
+        validation.check_integer("batch_size", self.batch_size, minimum=1)
+        if len(units) and self.dnn_batch_norm and self.batch_size == 1:
+            raise validation.single_row_norm_error()
+        if len(units) and self.n_factors == 0:
+            raise validation.no_input_error(tuple(units))
+
+    def _fit(self, *arguments: Any, **named: Any) -> Any:
+        if not len(self.dnn_hidden_units):
+            return super()._fit(*arguments, **named)
+        with one_blas_thread():
+            return super()._fit(*arguments, **named)
+
+    def _read_rows(self, X: Any, reset: bool) -> CsrRows:
+        rows = super()._read_rows(X, reset)
+        if reset:
+            self.fields_ = None if self.fields is None else as_field_layout(self.fields, self.n_features_in_)
+        return rows if self.fields_ is None else pooled_rows(rows, self.fields_)
+
+    def _model_to_train(self, n_features: int, goal: Goal, anew: bool) -> FMModel:
+        units = tuple(int(size) for size in self.dnn_hidden_units)
+        if anew:
+            if units:
+                check_room_for_network(self._shape(units), self.batch_size)
+            model = super()._model_to_train(n_features, goal, anew)
+            if units:
+                model.deep = self._new_network(self._shape(units))
+            return model
+        deep = self._model.deep
+        if (deep is None) != (not units) or (deep is not None and deep.shape[:3] != self._shape(units)[:3]):
+            raise validation.changed_network_error(units, () if deep is None else deep.shape.hidden_units)
+        model = super()._model_to_train(n_features, goal, anew)
+        if model.deep is not None:
+            model.deep = self._network_to_train(model.deep, units)
+        return model
+
+    def _shape(self, units: tuple[int, ...]) -> MLPShape:
+        n_vectors = 2 if self.fields_ is None else self.fields_.n_fields
+        return MLPShape(
+            n_vectors * self.n_factors,
+            units,
+            self.dnn_activation,
+            float(self.dnn_dropout),
+            bool(self.dnn_batch_norm),
+        )
+
+    def _new_network(self, shape: MLPShape) -> DeepPart:
+        return DeepPart(
+            self.fields_,
+            shape,
+            np.zeros(shape.n_parameters, np.float32),
+            start_running(shape),
+            DenseOptimizer(self._dense_optimizer(), shape.n_parameters),
+        )
+
+    def _network_to_train(self, deep: DeepPart, units: tuple[int, ...]) -> DeepPart:
+        """The network that there is, writable, with states of the optimizer: fresh ones if it holds no such."""
+        optimizer = deep.optimizer
+        if optimizer is None or optimizer.name != self._dense_optimizer():
+            optimizer = DenseOptimizer(self._dense_optimizer(), deep.shape.n_parameters)
+        parameters, running = (
+            part if part.flags.writeable else part.copy() for part in (deep.parameters, deep.running)
+        )
+        return DeepPart(deep.layout, self._shape(units), parameters, running, optimizer)
+
+    def _dense_optimizer(self) -> str:
+        return self.dnn_optimizer or _DENSE_OPTIMIZERS.get(self.optimizer, self.optimizer)
+
+    def _make_step(self, *arguments: Any, **named: Any) -> FMStep:
+        if not len(self.dnn_hidden_units):
+            return super()._make_step(*arguments, **named)
+        rate = self.learning_rate if self.dnn_learning_rate is None else self.dnn_learning_rate
+        dense = DenseStep(int(self.batch_size), float(rate), float(self.l2_reg_dnn))
+        return DeepFMStep(*arguments, dense=dense, **named)
+
+
+def check_room_for_network(shape: MLPShape, batch_size: int) -> None:
+    """Refuse a network that cannot fit into memory, before anything is allocated."""
+    # Weights, gradient, two states and a copy; activations and their gradients of a micro-batch.
+    width = shape.n_inputs + sum(shape.hidden_units)
+    n_bytes = 4 * (5 * shape.n_parameters + 4 * batch_size * width)
+    free = free_memory()
+    if n_bytes > free:
+        raise validation.network_too_large_error(shape.n_inputs, shape.hidden_units, n_bytes, free)
+
+
+class DeepFMClassifier(DeepFMMixin, FMClassifier):
+    """Factorization machine and network on the same factors, trained together, for two classes.
+
+    The raw score of a row x is w0 + Σ w_i x_i + ½ Σ_f [(Σ v_if x_i)² - Σ v_if² x_i²] + MLP([e_1, ..., e_F]), where
+    e_field = Σ x_i v_i over the columns of a field (DeepFM, arXiv 1703.04247, section 2.1); its probability is the
+    sigmoid of that. Without `fields` the network takes [Σ x_i v_i, ½ ((Σ x_i v_i)² - Σ x_i² v_i²)], the pooled
+    vectors of the whole row (arXiv 1708.05027, equation 3).
+
+    Parameters
+    ----------
+    n_factors : int, default 16
+        Factors per feature.
+    fields : FieldLayout, int array (n_features,) or list of int, optional
+        The field of each column, or the sizes of consecutive fields. Numeric columns are fields of their own.
+    dnn_hidden_units : sequence of int, default (64, 32)
+        Widths of the hidden layers; none makes it a plain factorization machine.
+    dnn_activation : {"relu", "sigmoid", "tanh", "leaky_relu", "gelu"}, default "relu"
+    dnn_dropout : float, default 0.0
+        Share of each hidden layer's outputs that are dropped in training, below 1.
+    dnn_batch_norm : bool, default False
+        Normalise each hidden layer over the micro-batch, before its activation (arXiv 1502.03167).
+    dnn_optimizer : {"adagrad", "adam", "sgd"}, optional
+        Update rule of the network; None: as the factors. "sgd" has a momentum of 0.9.
+    dnn_learning_rate : float, optional
+        None: `learning_rate`.
+    l2_reg_dnn : float
+        L2 penalty of the network's weights, not of its biases.
+    batch_size : int, default 256
+        Rows of a micro-batch, of which one update is made.
+    optimizer, learning_rate, n_epochs, l2_reg_linear, l2_reg_factors, l1_reg_linear, init_std, \
+early_stopping_rounds, eval_metric, class_weight, warm_start, n_jobs, random_state, on_divergence, verbose
+        As for `FMClassifier`.
+
+    Attributes
+    ----------
+    fields_ : FieldLayout or None
+    classes_, coef_, intercept_, factors_, n_features_in_, feature_names_in_, history_, best_epoch_, best_score_
+        As for `FMClassifier`.
+
+    Notes
+    -----
+    While it trains, matrix products of the whole process run on one thread each: its own threads call them.
+
+    Examples
+    --------
+    >>> from fastfm_deep import DeepFMClassifier
+    >>> from fastfm_deep.datasets import make_ctr
+    >>> X, y, fields = make_ctr(2000, n_fields=8, n_features=400, random_state=0)
+    >>> model = DeepFMClassifier(n_factors=8, fields=fields, dnn_hidden_units=(32,), random_state=0)
+    >>> model.fit(X, y).predict_proba(X).shape
+    (2000, 2)
+    """
+
+    def __init__(
+        self,
+        n_factors: int = 16,
+        *,
+        fields: Any = None,
+        dnn_hidden_units: Sequence[int] = (64, 32),
+        dnn_activation: str = "relu",
+        dnn_dropout: float = 0.0,
+        dnn_batch_norm: bool = False,
+        dnn_optimizer: str | None = None,
+        dnn_learning_rate: float | None = None,
+        l2_reg_dnn: float = 0.0,
+        batch_size: int = 256,
+        optimizer: str = "adagrad",
+        learning_rate: float = 0.07,
+        n_epochs: int = 5,
+        l2_reg_linear: float = 1e-6,
+        l2_reg_factors: float = 0.01,
+        l1_reg_linear: float = 0.0,
+        init_std: float = 0.01,
+        early_stopping_rounds: int | None = None,
+        eval_metric: str | list[str] | None = None,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        on_divergence: str = "raise",
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            n_factors,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            n_epochs=n_epochs,
+            l2_reg_linear=l2_reg_linear,
+            l2_reg_factors=l2_reg_factors,
+            l1_reg_linear=l1_reg_linear,
+            init_std=init_std,
+            early_stopping_rounds=early_stopping_rounds,
+            eval_metric=eval_metric,
+            class_weight=class_weight,
+            warm_start=warm_start,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            on_divergence=on_divergence,
+            verbose=verbose,
+        )
+        self.fields = fields
+        self.dnn_hidden_units = dnn_hidden_units
+        self.dnn_activation = dnn_activation
+        self.dnn_dropout = dnn_dropout
+        self.dnn_batch_norm = dnn_batch_norm
+        self.dnn_optimizer = dnn_optimizer
+        self.dnn_learning_rate = dnn_learning_rate
+        self.l2_reg_dnn = l2_reg_dnn
+        self.batch_size = batch_size
+
+
+class DeepFMRegressor(DeepFMMixin, FMRegressor):
+    """Factorization machine and network on the same factors, trained together, for real targets.
+
+    The answer to a row is the raw score of `DeepFMClassifier`; the loss is ½ (y - answer)². Targets are centred
+    and scaled to unit variance for training.
+
+    Parameters
+    ----------
+    n_factors, fields, dnn_hidden_units, dnn_activation, dnn_dropout, dnn_batch_norm, dnn_optimizer, \
+dnn_learning_rate, l2_reg_dnn, batch_size
+        As for `DeepFMClassifier`.
+    clip, optimizer, learning_rate, n_epochs, l2_reg_linear, l2_reg_factors, l1_reg_linear, init_std, \
+early_stopping_rounds, eval_metric, warm_start, n_jobs, random_state, on_divergence, verbose
+        As for `FMRegressor`.
+
+    Attributes
+    ----------
+    fields_ : FieldLayout or None
+    coef_, intercept_, factors_, n_features_in_, feature_names_in_, history_, best_epoch_, best_score_
+        As for `FMRegressor`.
+
+    Examples
+    --------
+    >>> from fastfm_deep import DeepFMRegressor
+    >>> X = [[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]]
+    >>> model = DeepFMRegressor(n_factors=2, fields=[2, 2], dnn_hidden_units=(4,), n_epochs=2, random_state=0)
+    >>> model.fit(X, [4, 1, 5, 2]).predict(X).shape
+    (4,)
+    """
+
+    def __init__(
+        self,
+        n_factors: int = 16,
+        *,
+        fields: Any = None,
+        dnn_hidden_units: Sequence[int] = (64, 32),
+        dnn_activation: str = "relu",
+        dnn_dropout: float = 0.0,
+        dnn_batch_norm: bool = False,
+        dnn_optimizer: str | None = None,
+        dnn_learning_rate: float | None = None,
+        l2_reg_dnn: float = 0.0,
+        batch_size: int = 256,
+        optimizer: str = "adagrad",
+        learning_rate: float = 0.07,
+        n_epochs: int = 5,
+        l2_reg_linear: float = 1e-6,
+        l2_reg_factors: float = 0.01,
+        l1_reg_linear: float = 0.0,
+        init_std: float = 0.01,
+        early_stopping_rounds: int | None = None,
+        eval_metric: str | list[str] | None = None,
+        clip: bool = False,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        random_state: Any = None,
+        on_divergence: str = "raise",
+        verbose: int = 0,
+    ) -> None:
+        super().__init__(
+            n_factors,
+            optimizer=optimizer,
+            learning_rate=learning_rate,
+            n_epochs=n_epochs,
+            l2_reg_linear=l2_reg_linear,
+            l2_reg_factors=l2_reg_factors,
+            l1_reg_linear=l1_reg_linear,
+            init_std=init_std,
+            early_stopping_rounds=early_stopping_rounds,
+            eval_metric=eval_metric,
+            clip=clip,
+            warm_start=warm_start,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            on_divergence=on_divergence,
+            verbose=verbose,
+        )
+        self.fields = fields
+        self.dnn_hidden_units = dnn_hidden_units
+        self.dnn_activation = dnn_activation
+        self.dnn_dropout = dnn_dropout
+        self.dnn_batch_norm = dnn_batch_norm
+        self.dnn_optimizer = dnn_optimizer
+        self.dnn_learning_rate = dnn_learning_rate
+        self.l2_reg_dnn = l2_reg_dnn
+        self.batch_size = batch_size

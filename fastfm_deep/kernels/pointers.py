@@ -1,0 +1,94 @@
+"""Pointers and addresses: how lanes kernels reach rows and tables without paying for arrays at each access.
+
+The owner of the arrays keeps them alive while a kernel runs.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastfm_deep.kernels import lanes as ln
+from fastfm_deep.kernels._jit import row_function
+from fastfm_deep.kernels.updates import factor_states, linear_width
+
+FLOAT_BYTES = 4
+# Rows of factors with states are filled up to a multiple of this.
+STATE_ROW_BYTES = 32
+
+
+class RowPointers(NamedTuple):
+    """Where the rows lie, for kernels that go by address; their owner keeps the arrays alive."""
+
+    indptr: int
+    indices: int
+    values: int
+
+
+class TablePointers(NamedTuple):
+    """Where the parameters lie, likewise."""
+
+    linear: int
+    linear_width: int  # numbers per feature
+    factors: int  # an address
+    row_bytes: int  # of a row of factors with its states
+    state_bytes: int  # from a factor to its first state
+    n_blocks: int  # vectors of lanes in a row of factors
+    inverse_scale: int
+    scaled: bool
+
+
+@row_function
+def point_at_rows(rows):
+    """Pointers for the arrays of rows."""
+    return RowPointers(ln.pointer(rows.indptr), ln.pointer(rows.indices), ln.pointer(rows.values))
+
+
+@row_function
+def point_at_tables(params, lanes, blocks):
+    """Pointers for the tables of parameters.
+
+    Where `blocks` says that a row of factors is one vector of lanes, that is known at compile time.
+    """
+    padded = len(lanes) if len(blocks) == 1 else params.padded_factors
+    return TablePointers(
+        ln.pointer(params.linear),
+        np.intp(params.linear.shape[1]),
+        ln.address_of(ln.pointer(params.factors), 0),
+        np.intp(params.factors.shape[1] * FLOAT_BYTES),
+        np.intp(padded * FLOAT_BYTES),
+        np.intp(padded // len(lanes)),
+        ln.pointer(params.inverse_scale),
+        len(params.inverse_scale) > 0,
+    )
+
+
+@row_function
+def point_at_states(params, step, lanes, blocks):
+    """`point_at_tables` for tables with the states of a rule, whose sizes the rule tells at compile time."""
+    tables = point_at_tables(params, lanes, blocks)
+    row_bytes = tables.state_bytes * (1 + factor_states(step))
+    if factor_states(step) > 0:
+        row_bytes = -(-row_bytes // STATE_ROW_BYTES) * STATE_ROW_BYTES
+    return TablePointers(
+        tables.linear,
+        np.intp(linear_width(step)),
+        tables.factors,
+        np.intp(row_bytes),
+        tables.state_bytes,
+        tables.n_blocks,
+        tables.inverse_scale,
+        tables.scaled,
+    )
+
+
+@row_function
+def value_at(rows, tables, p):
+    """The value x of non-zero `p`, in the units its column is trained in."""
+    if ln.all_ones(rows.values):
+        return np.float32(1.0)
+    x = ln.at(rows.values, p)
+    if tables.scaled:
+        x *= ln.at(tables.inverse_scale, np.intp(ln.at(rows.indices, p)))
+    return x
