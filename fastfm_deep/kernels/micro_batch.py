@@ -198,13 +198,13 @@ def take_rows(rows, targets, order, span, params, of_column, slots, taken, value
         taken.indptr[t - start + 1] = at
     width = np.uintp(params.padded_factors)
     for i in range(np.uintp(n_slots)):
-        col = np.uintp(slots.columns[i])
-        slots.params.linear[i, 0] = params.linear[col, 0]
+        home = np.uintp(slots.columns[i])
+        slots.params.linear[i, 0] = params.linear[home, 0]
         slots.gradients.linear[i] = _ZERO
         if len(of_column) > 0:
-            slots.fields[i] = of_column[col]
+            slots.fields[i] = of_column[home]
         for f in range(width):
-            slots.params.factors[i, f] = params.factors[col, f]
+            slots.params.factors[i, f] = params.factors[home, f]
             slots.gradients.factors[i, f] = _ZERO
     return n_slots
 
