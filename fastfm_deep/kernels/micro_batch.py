@@ -172,8 +172,8 @@ def count_rows(rows, order, span, most_rows):
 def take_rows(rows, targets, order, span, params, of_column, slots, taken, values):
     """Number the columns of the rows order[span[0]:span[1]], copy rows and parameters; return how many slots.
 
-    `of_column`, int32 (n_features,), is the field of each column; empty for none. `values` are those of `taken`, in
-    the units that the model is trained in; empty where all are 1.
+    `of_column`, int32 (n_features,), is the field of each column; empty for none. `values` are those of `taken`,
+    in the units that the model is trained in; empty where all are 1.
     """
     scaled = len(params.inverse_scale) > 0
     start, stop = span
