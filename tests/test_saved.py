@@ -253,7 +253,8 @@ def test_a_class_that_could_not_be_loaded(tmp_path):
 
     model = Mine(**SETTINGS).fit(X, HIGH)
     with pytest.raises(
-        InputError, match="Mine is none of FMClassifier, FMRegressor, which load_model can build; use"
+        InputError,
+        match="Mine is none of FMClassifier, FMRegressor, DeepFMClassifier, DeepFMRegressor, which load_model",
     ):
         model.save(tmp_path / "m")
     Mine.__name__ = "FMClassifier"

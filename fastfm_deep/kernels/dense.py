@@ -6,53 +6,106 @@ Threads run these on the same vectors without locks (Hogwild, arXiv 1106.5730).
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from fastfm_deep.kernels._jit import kernel
+from fastfm_deep.kernels._jit import kernel, row_function
 
 TINY = 1e-30
 """States closer to 0 become 0: decaying numbers end up so small that processors take far longer for them."""
 
 
+SGD = 0
+ADAGRAD = 1
+ADAM = 2
+OPTIMIZER_IDS = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
+
+MOMENTUM = 0.9
+"""Share of the velocity that outlives an update, of "sgd"."""
+
+_DECAY = 0.9, 0.999
+_EPSILON = 1e-8
+
+
+class DenseStates(NamedTuple):
+    """What an optimizer remembers: arrays as long as the parameters, or of length 0 where it has no need of them.
+
+    first : velocity, squares or m; second : u; t : int64 (1,), the updates there were.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    t: np.ndarray
+
+
+class DenseStep(NamedTuple):
+    """How dense parameters are updated: scalars of their type.
+
+    `l2` acts on the first `n_decayed` of them.
+    """
+
+    rule: int
+    learning_rate: np.float32
+    momentum: np.float32
+    l2: np.float32
+    n_decayed: int
+
+
 @kernel
-def update_sgd(parameters, velocity, gradients, scale, rate, momentum, l2, n_decayed):
-    """U = momentum·u + g, p -= rate·u (Sutskever et al., ICML 2013); g = scale·gradient (+ l2·p)."""
+def update(parameters, states, gradients, scale, step):
+    """One update by `scale` times the gradients (+ l2·p), with the rule of `step`."""
+    if step.rule == SGD:
+        _update_sgd(parameters, states.first, gradients, scale, step)
+    elif step.rule == ADAGRAD:
+        _update_adagrad(parameters, states.first, gradients, scale, step)
+    else:
+        _update_adam(parameters, states, gradients, scale, step)
+
+
+@row_function
+def _gradient(i, parameters, gradients, scale, step):
+    return scale * gradients[i] + (step.l2 * parameters[i] if i < np.uintp(step.n_decayed) else step.l2 * 0)
+
+
+@row_function
+def _update_sgd(parameters, velocity, gradients, scale, step):
+    """U = momentum·u + g, p -= rate·u (Sutskever et al., ICML 2013)."""
     for i in range(np.uintp(len(parameters))):
-        g = scale * gradients[i]
-        if i < np.uintp(n_decayed):
-            g += l2 * parameters[i]
-        u = momentum * velocity[i] + g
+        u = step.momentum * velocity[i] + _gradient(i, parameters, gradients, scale, step)
         velocity[i] = u if abs(u) > TINY else u * 0
-        parameters[i] -= rate * u
+        parameters[i] -= step.learning_rate * u
 
 
-@kernel
-def update_adagrad(parameters, squares, gradients, scale, rate, l2, n_decayed):
+@row_function
+def _update_adagrad(parameters, squares, gradients, scale, step):
     """G += g², p -= rate·g / sqrt(G) (Duchi et al., JMLR 12, 2011)."""
     for i in range(np.uintp(len(parameters))):
-        g = scale * gradients[i]
-        if i < np.uintp(n_decayed):
-            g += l2 * parameters[i]
+        g = _gradient(i, parameters, gradients, scale, step)
         grown = squares[i] + g * g
         squares[i] = grown
-        parameters[i] -= rate * g / math.sqrt(grown)
+        parameters[i] -= step.learning_rate * g / math.sqrt(grown)
 
 
-@kernel
-def update_adam(parameters, m, u, gradients, scale, rate, decay, epsilon, l2, n_decayed):
+@row_function
+def _update_adam(parameters, states, gradients, scale, step):
     """m, u: moving averages of g and g²; p -= rate·m / (sqrt(u) + epsilon) (Kingma & Ba, arXiv 1412.6980).
 
-    `rate` and `epsilon` have the bias correction of section 2: rate·sqrt(1 - d2^t) / (1 - d1^t), and
+    Rate and epsilon have the bias correction of section 2: rate·sqrt(1 - d2^t) / (1 - d1^t), and
     epsilon·sqrt(1 - d2^t).
     """
-    keep_m, keep_u = decay
+    m, u = states.first, states.second
+    states.t[0] += 1
+    t = float(states.t[0])
+    root = math.sqrt(1.0 - math.pow(_DECAY[1], t))
+    number = parameters.dtype.type
+    rate = number(step.learning_rate * root / (1.0 - math.pow(_DECAY[0], t)))
+    epsilon = number(_EPSILON * root)
+    new_m, new_u = number(1.0 - _DECAY[0]), number(1.0 - _DECAY[1])
     for i in range(np.uintp(len(parameters))):
-        g = scale * gradients[i]
-        if i < np.uintp(n_decayed):
-            g += l2 * parameters[i]
-        new_m = m[i] + (g - m[i]) * (1 - keep_m)
-        new_u = u[i] + (g * g - u[i]) * (1 - keep_u)
-        m[i] = new_m if abs(new_m) > TINY else new_m * 0
-        u[i] = new_u if new_u > TINY else new_u * 0
-        parameters[i] -= rate * new_m / (math.sqrt(new_u) + epsilon)
+        g = _gradient(i, parameters, gradients, scale, step)
+        grown_m = m[i] + (g - m[i]) * new_m
+        grown_u = u[i] + (g * g - u[i]) * new_u
+        m[i] = grown_m if abs(grown_m) > TINY else grown_m * 0
+        u[i] = grown_u if grown_u > TINY else grown_u * 0
+        parameters[i] -= rate * grown_m / (math.sqrt(grown_u) + epsilon)

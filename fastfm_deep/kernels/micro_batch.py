@@ -41,6 +41,7 @@ MOST_VALUES = 1 << 20
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _EMPTY = -1
+_WORD = np.uint64(0xFFFFFFFF)
 # Slots between the prefetch of a column's parameters and their use.
 _AHEAD = 12
 _LINE = 64
@@ -90,7 +91,8 @@ class BatchOut(NamedTuple):
     """What the two passes leave for each other, and for the network in between.
 
     sums : float32 (n_rows, padded_factors); raw, gradient : float32 (n_rows,).
-    inputs : float32 (n_rows, n_vectors, n_factors), what the network is fed with.
+    inputs, input_grads : float32 (n_rows, n_vectors, n_factors), what the network is fed with, and its gradient;
+    the latter is (0, n_vectors, n_factors) where nothing is trained.
     vectors, grads : float32 (n_vectors, padded_factors), scratch of one row.
     """
 
@@ -98,6 +100,7 @@ class BatchOut(NamedTuple):
     raw: np.ndarray
     gradient: np.ndarray
     inputs: np.ndarray
+    input_grads: np.ndarray
     vectors: np.ndarray
     grads: np.ndarray
 
@@ -137,9 +140,11 @@ else:
 @row_function
 def _slot_of(slots, col, n_slots):
     """The slot of a column; `n_slots`, with the column noted, if it has none yet."""
-    mask = np.uint64(len(slots.keys) - 1)
-    # Fibonacci hashing (Knuth, TAOCP 3, 6.4): the upper bits of the product are the well mixed ones.
-    at = ((np.uint64(col) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & mask
+    n_keys = np.uint64(len(slots.keys))
+    mask = n_keys - np.uint64(1)
+    # Fibonacci hashing (Knuth, TAOCP 3, 6.4): of the lower word of the product the upper bits are well mixed.
+    word = (np.uint64(col) ^ (np.uint64(col) >> np.uint64(32))) & _WORD
+    at = (((word * np.uint64(0x9E3779B1)) & _WORD) * n_keys) >> np.uint64(32)
     while True:
         key = slots.keys[at]
         if key == col:

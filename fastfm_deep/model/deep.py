@@ -7,15 +7,18 @@ section 2.1).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.kernels.activations import ACTIVATION_IDS
+from fastfm_deep.kernels.deepfm import score_batches
 from fastfm_deep.kernels.fields import Fields
-from fastfm_deep.kernels.micro_batch import BatchOut, gather_rows
+from fastfm_deep.kernels.micro_batch import BatchOut
+from fastfm_deep.kernels.network import Network, NetworkRoom
 from fastfm_deep.model.params import blocks_for, lanes_for
-from fastfm_deep.nn.mlp import MLP, MLPShape, Workspace, start_running
+from fastfm_deep.nn.mlp import MLP, MLPShape, start_running, start_stream
 from fastfm_deep.nn.optimizers import DenseOptimizer
 
 if TYPE_CHECKING:
@@ -69,9 +72,14 @@ class DeepPart:
         assert self.optimizer is not None
         self.optimizer = DenseOptimizer(self.optimizer.name, self.shape.n_parameters)
 
-    def network(self) -> MLP:
+    def for_kernels(self) -> Network:
         """The network on these very parameters."""
-        return MLP(self.shape, self.parameters, self.running)
+        shape = self.shape
+        widths = np.array([shape.n_inputs, *shape.hidden_units, 1], np.int64)
+        activation = ACTIVATION_IDS[shape.activation]
+        return Network(
+            self.parameters, self.running, widths, activation, np.float32(shape.dropout), shape.batch_norm
+        )
 
     def fields(self, of_id: NDArray[np.int32] | None = None) -> Fields:
         """Fields for kernels, of columns or of the ids given."""
@@ -83,24 +91,33 @@ class DeepPart:
         return Fields(of_id, maxed if maxed.any() else np.empty(0, np.uint8), self.layout.n_fields)
 
 
-def batch_out(n_rows: int, n_vectors: int, n_factors: int, padded_factors: int) -> BatchOut:
-    """Room for `n_rows` rows."""
-    return BatchOut(
-        np.zeros((n_rows, padded_factors), np.float32),
-        np.zeros(n_rows, np.float32),
-        np.zeros(n_rows, np.float32),
-        np.zeros((n_rows, n_vectors, n_factors), np.float32),
-        np.zeros((n_vectors, padded_factors), np.float32),
-        np.zeros((n_vectors, padded_factors), np.float32),
+def network_room(shape: MLPShape, n_rows: int, seed: Any = None) -> NetworkRoom:
+    """Arrays for passes of up to `n_rows` rows; `seed` decides what is dropped out."""
+    n_units, most_units = sum(shape.hidden_units), max(shape.hidden_units)
+    f32 = np.float32
+    return NetworkRoom(
+        slopes=np.zeros(n_rows * n_units, f32),
+        outs=np.zeros(n_rows * n_units, f32),
+        normalised=np.zeros(n_rows * n_units if shape.batch_norm else 0, f32),
+        factors=np.zeros(n_units, f32),
+        back=np.zeros((2, n_rows * most_units), f32),
+        column=np.zeros((3, most_units), f32),
+        gradients=np.zeros(shape.n_parameters, f32),
+        answers=np.zeros(n_rows, f32),
+        stream=start_stream(seed),
     )
 
 
-def first_rows(out: BatchOut, n_rows: int) -> BatchOut:
-    """The same room for fewer rows."""
-    if n_rows == len(out.raw):
-        return out
-    return out._replace(
-        sums=out.sums[:n_rows], raw=out.raw[:n_rows], gradient=out.gradient[:n_rows], inputs=out.inputs[:n_rows]
+def batch_out(n_rows: int, n_vectors: int, n_factors: int, padded_factors: int, training: bool) -> BatchOut:
+    """Arrays for `n_rows` rows."""
+    return BatchOut(
+        sums=np.zeros((n_rows, padded_factors), np.float32),
+        raw=np.zeros(n_rows, np.float32),
+        gradient=np.zeros(n_rows, np.float32),
+        inputs=np.zeros((n_rows, n_vectors, n_factors), np.float32),
+        input_grads=np.zeros((n_rows if training else 0, n_vectors, n_factors), np.float32),
+        vectors=np.zeros((n_vectors, padded_factors), np.float32),
+        grads=np.zeros((n_vectors, padded_factors), np.float32),
     )
 
 
@@ -111,30 +128,20 @@ class DeepScores:
         self._params = params
         self._lanes, self._blocks = lanes_for(params.padded_factors), blocks_for(params.padded_factors)
         self._fields = deep.fields()
-        self._network = deep.network()
-        self._room_shape = deep.n_vectors, n_factors, params.padded_factors
-        self._free: list[tuple[Workspace, BatchOut]] = []
+        self._shape = deep.shape
+        self._network = deep.for_kernels()
+        self._out_shape = deep.n_vectors, n_factors, params.padded_factors
+        self._free: list[tuple[NetworkRoom, BatchOut]] = []
 
-    def compute(self, rows: CsrRows, start: int, stop: int, out: NDArray[np.float64]) -> None:
-        """Write the raw scores of rows `start` to `stop` to out[start:stop]."""
+    def compute(self, rows: CsrRows, out: NDArray[np.float64]) -> None:
+        """Write the raw scores of the rows to `out`."""
         try:
-            room = self._free.pop()
+            room, found = self._free.pop()
         except IndexError:  # one for each thread
-            room = self._network.workspace(SCORE_ROWS), batch_out(SCORE_ROWS, *self._room_shape)
-        for first in range(start, stop, SCORE_ROWS):
-            self._compute_block(room, rows, slice(first, min(first + SCORE_ROWS, stop)), out)
-        self._free.append(room)
-
-    def _compute_block(
-        self, room: tuple[Workspace, BatchOut], rows: CsrRows, block: slice, out: NDArray[np.float64]
-    ) -> None:
-        n_rows = block.stop - block.start
-        network, found = room[0], first_rows(room[1], n_rows)
-        part = rows._replace(indptr=rows.indptr[block.start : block.stop + 1])
-        gather_rows(part, self._params, self._fields, found, self._lanes, self._blocks)
-        deep, _ = network.forward(found.inputs.reshape(n_rows, -1), training=False)
-        np.add(found.raw, deep, out=out[block])
-        out[block] += self._params.intercept[0]
+            n_rows = min(SCORE_ROWS, len(out))
+            room, found = network_room(self._shape, n_rows), batch_out(n_rows, *self._out_shape, training=False)
+        score_batches(rows, self._params, self._fields, self._network, room, found, self._lanes, self._blocks, out)
+        self._free.append((room, found))
 
 
 def exact_deep_score(deep: DeepPart, columns: NDArray[np.integer], products: NDArray[np.float64]) -> float:

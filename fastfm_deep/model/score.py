@@ -53,10 +53,11 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
     deep = None if model.deep is None else DeepScores(model.deep, params, model.n_factors)
 
     def score(start: int, stop: int, thread: int) -> None:
-        if deep is not None:
-            deep.compute(rows, start, stop, out)
-            return
-        fm.score_rows(rows._replace(indptr=rows.indptr[start : stop + 1]), params, lanes, blocks, out[start:stop])
+        part = rows._replace(indptr=rows.indptr[start : stop + 1])
+        if deep is None:
+            fm.score_rows(part, params, lanes, blocks, out[start:stop])
+        else:
+            deep.compute(part, out[start:stop])
 
     slice_rows = max(1, int(SLICE_WORK / work_of_model(model, rows)))
     run_shards(score, rows.n_rows, slice_rows, n_threads)

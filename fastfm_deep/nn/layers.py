@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastfm_deep.kernels.network import EPSILON, KEPT, drop_out
 from fastfm_deep.nn.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Backprop = Callable[[Array], Array]
-
-EPSILON = 1e-5
-"""Added to variances before their root is taken (arXiv 1502.03167, algorithm 1)."""
-
-KEPT = 0.9
-"""Share of the running statistics that outlives a micro-batch."""
 
 
 class Dense:
@@ -163,18 +158,15 @@ class Dropout:
     Srivastava et al., JMLR 15 (2014).
     """
 
-    def __init__(self, rate: float, generator: np.random.Generator, n_rows: int, n_units: int, dtype: Any):
-        self._kept = 1.0 - rate
-        self._generator = generator
+    def __init__(self, rate: float, n_rows: int, n_units: int, dtype: Any):
+        self._rate = np.float32(rate)
         self._mask = np.zeros((n_rows, n_units), dtype)
         self._out = np.zeros((n_rows, n_units), dtype)
 
-    def forward(self, x: Array) -> tuple[Array, Backprop]:
-        """Outputs, of the shape of x."""
-        n_rows = len(x)
-        mask, out = self._mask[:n_rows], self._out[:n_rows]
-        self._generator.random(out=mask, dtype=mask.dtype.type)
-        np.less(mask, self._kept, out=mask)
-        np.multiply(mask, 1.0 / self._kept, out=mask)
-        np.multiply(x, mask, out=out)
+    def forward(self, x: Array, key: np.uint64) -> tuple[Array, Backprop]:
+        """Outputs, of the shape of x; `key` decides which are dropped."""
+        mask, out = self._mask[: len(x)], self._out[: len(x)]
+        np.copyto(out, x)
+        mask.fill(1)
+        drop_out(self._rate, key, out.reshape(-1), mask.reshape(-1))
         return out, lambda gradient: np.multiply(gradient, mask, out=gradient)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from fastfm_deep.kernels.network import mixed_bits, next_key
 from fastfm_deep.nn.activations import ACTIVATIONS
 from fastfm_deep.nn.layers import Activate, BatchNorm, Dense, Dropout
 
@@ -128,6 +129,12 @@ def _running_parts(shape: MLPShape, flat: Array) -> Iterator[tuple[Array, Array]
         yield pieces(size), pieces(size)
 
 
+def start_stream(seed: Any) -> NDArray[np.uint64]:
+    """Where the random numbers of one thread's dropout start, by whatever seeds NumPy's generators."""
+    entropy = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    return np.array([entropy.generate_state(1)[0], 0], np.uint64)
+
+
 class MLP:
     """A network on given vectors, which any number of workspaces share without locks.
 
@@ -160,9 +167,10 @@ class Workspace:
 
     def __init__(self, network: MLP, n_rows: int, seed: Any) -> None:
         shape, parameters = network.shape, network.parameters
+        self._shape = shape
         self.gradients = np.zeros_like(parameters)
         values, grads = parts_of(shape, parameters), parts_of(shape, self.gradients)
-        generator = np.random.Generator(np.random.SFC64(seed))
+        self._stream = start_stream(seed)
         running = list(_running_parts(shape, network.running))
         self._layers = []
         for layer, n_units in enumerate(shape.hidden_units):
@@ -179,9 +187,7 @@ class Workspace:
                     Dense(values.weights[layer], bias, (grads.weights[layer], bias_gradients), n_rows),
                     norm,
                     Activate(shape.activation, n_rows, n_units, parameters.dtype),
-                    Dropout(shape.dropout, generator, n_rows, n_units, parameters.dtype)
-                    if shape.dropout
-                    else None,
+                    Dropout(shape.dropout, n_rows, n_units, parameters.dtype) if shape.dropout else None,
                 )
             )
         self._final = values.weights[-1][:, 0], values.bias
@@ -207,7 +213,9 @@ class Workspace:
         """
         n_rows = len(x)
         way_back: list[Callable[[Array], Array]] = []
-        for dense, norm, activate, dropout in self._layers:
+        drops = training and self._shape.dropout > 0.0
+        key = next_key(self._stream) if drops else np.uint64(0)
+        for layer, (dense, norm, activate, dropout) in enumerate(self._layers):
             x, back = dense.forward(x)
             way_back.append(back)
             if norm is not None:
@@ -215,8 +223,8 @@ class Workspace:
                 way_back.append(back)
             x, back = activate.forward(x)
             way_back.append(back)
-            if dropout is not None and training:
-                x, back = dropout.forward(x)
+            if dropout is not None and drops:
+                x, back = dropout.forward(x, mixed_bits(key, layer))
                 way_back.append(back)
         hidden, out = x, self._out[:n_rows]
         weights, bias = self._final

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +13,13 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-OPTIMIZERS = ("sgd", "adagrad", "adam")
+OPTIMIZERS = tuple(dense.OPTIMIZER_IDS)
 
 # What the sums of squares start with. From nothing the first steps would all have the size of the learning rate,
 # which wipes out how the weights start; 1, as for the factors, would be far above the squares of these gradients,
 # which are means over rows.
 _FIRST_SQUARE = 1e-3
-_DECAY = 0.9, 0.999
-_EPSILON = 1e-8
+_STATES = {"sgd": ("velocity",), "adagrad": ("squares",), "adam": ("m", "u")}
 
 
 class DenseOptimizer:
@@ -41,13 +39,14 @@ class DenseOptimizer:
         What it remembers: velocity; squares; or m, u and t, the number of updates, (1,).
     """
 
-    def __init__(self, name: str, n_parameters: int, momentum: float = 0.9, dtype: Any = np.float32) -> None:
+    def __init__(
+        self, name: str, n_parameters: int, momentum: float = dense.MOMENTUM, dtype: Any = np.float32
+    ) -> None:
         self.name = name
         self._momentum = momentum
         self._type = np.dtype(dtype).type
-        names = {"sgd": ("velocity",), "adagrad": ("squares",), "adam": ("m", "u")}[name]
         start = _FIRST_SQUARE if name == "adagrad" else 0.0
-        self.states: dict[str, Array] = {state: np.full(n_parameters, start, dtype) for state in names}
+        self.states: dict[str, Array] = {state: np.full(n_parameters, start, dtype) for state in _STATES[name]}
         if name == "adam":
             self.states["t"] = np.zeros(1, np.int64)
 
@@ -62,20 +61,17 @@ class DenseOptimizer:
         n_decayed: int = 0,
     ) -> None:
         """Change the parameters by `gradient_scale` times gradients, plus l2 times the first `n_decayed`."""
-        states, number = self.states, self._type
-        scale, decay = number(gradient_scale), number(l2)
-        rate = number(learning_rate)
-        if self.name == "sgd":
-            momentum = number(self._momentum)
-            dense.update_sgd(parameters, states["velocity"], gradients, scale, rate, momentum, decay, n_decayed)
-        elif self.name == "adagrad":
-            dense.update_adagrad(parameters, states["squares"], gradients, scale, rate, decay, n_decayed)
-        else:
-            states["t"] += 1
-            t = int(states["t"][0])
-            root = math.sqrt(1.0 - _DECAY[1] ** t)
-            rate = number(learning_rate * root / (1.0 - _DECAY[0] ** t))
-            decays = number(_DECAY[0]), number(_DECAY[1])
-            epsilon = number(_EPSILON * root)
-            m, u = states["m"], states["u"]
-            dense.update_adam(parameters, m, u, gradients, scale, rate, decays, epsilon, decay, n_decayed)
+        step = self.step(learning_rate, l2, n_decayed)
+        dense.update(parameters, self.arrays(), gradients, self._type(gradient_scale), step)
+
+    def step(self, learning_rate: float, l2: float = 0.0, n_decayed: int = 0) -> dense.DenseStep:
+        """How kernels are to update."""
+        number = self._type
+        rule = dense.OPTIMIZER_IDS[self.name]
+        return dense.DenseStep(rule, number(learning_rate), number(self._momentum), number(l2), n_decayed)
+
+    def arrays(self) -> dense.DenseStates:
+        """The states, for kernels; they change in place."""
+        first, *second = (self.states[name] for name in _STATES[self.name])
+        none = np.empty(0, self._type)
+        return dense.DenseStates(first, second[0] if second else none, self.states.get("t", np.zeros(1, np.int64)))

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastfm_deep.kernels import micro_batch
-from fastfm_deep.kernels.micro_batch import BatchOut, BatchRows, Slots, SlotTable
-from fastfm_deep.model.deep import DeepPart, batch_out, first_rows
+from fastfm_deep.kernels import deepfm
+from fastfm_deep.kernels.deepfm import BatchRoom
+from fastfm_deep.kernels.micro_batch import BatchRows, Slots, SlotTable, count_rows
+from fastfm_deep.model.deep import DeepPart, batch_out, network_room
 from fastfm_deep.nn.mlp import start_parameters
 from fastfm_deep.training.fm_step import FMStep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fastfm_deep.nn.mlp import Workspace
 
 _ONE = np.float32(1.0)
 
@@ -47,11 +46,13 @@ class DeepFMStep(FMStep):
         self.rows_per_update = dense.batch_size
         self.row_work += self._deep.work_per_row
         self._of_column = self._deep.fields().of_id
+        self._network = self._deep.for_kernels()
         self._ones = self._rows.values.strides[0] == 0
         if self._is_new:
             self._start_network()
         else:
             self._keep_network()
+        self._set_states()
 
     @property
     def _deep(self) -> DeepPart:
@@ -64,6 +65,13 @@ class DeepFMStep(FMStep):
         deep.parameters[:] = start_parameters(deep.shape, generator)
         deep.reset_running()
 
+    def _set_states(self) -> None:
+        """Take the optimizer as it is now for the kernels."""
+        deep, dense = self._deep, self._dense
+        assert deep.optimizer is not None
+        self._dense_step = deep.optimizer.step(dense.learning_rate, dense.l2, deep.shape.n_decayed)
+        self._states = deep.optimizer.arrays()
+
     def _find_hot_columns(self) -> None:
         """None: a micro-batch writes each column once, so that threads seldom meet."""
         return None
@@ -75,44 +83,26 @@ class DeepFMStep(FMStep):
         except IndexError:  # one for each thread
             self._n_rooms += 1
             room = _Room(self, self._entropy(3, self._first_epoch, self._n_rooms))
+        step, dense = self._step, self._dense
         while start < stop:
-            n_rows, n_values = micro_batch.count_rows(
-                self._rows, self.row_ids, (start, stop), self._dense.batch_size
+            room.make_room_for(start, stop)
+            start = deepfm.fit_batches(
+                self._rows,
+                self._targets,
+                self.row_ids,
+                (start, stop),
+                dense.batch_size,
+                self.model.params,
+                step,
+                self._network,
+                self._dense_step,
+                self._states,
+                room.arrays,
+                self._lanes,
+                self._blocks,
+                tally,
             )
-            room.make_room(n_values)
-            self._fit_batch(room, (start, start + n_rows), tally)
-            start += n_rows
         self._rooms.append(room)
-
-    def _fit_batch(self, room: _Room, span: tuple[int, int], tally: NDArray[np.float64]) -> None:
-        params, slots = self.model.params, room.slots
-        n_rows = span[1] - span[0]
-        taken, out = room.taken_rows(n_rows), first_rows(room.out, n_rows)
-        n_slots = micro_batch.take_rows(
-            self._rows, self._targets, self.row_ids, span, params, self._of_column, slots, taken, room.values
-        )
-        micro_batch.gather_rows(taken, slots.params, room.fields, out, self._lanes, self._blocks)
-        answers, backprop = room.network.forward(out.inputs.reshape(n_rows, -1), training=True)
-        micro_batch.loss_gradients(
-            self._targets, self.row_ids, span, self._step, params.intercept, answers, out, tally
-        )
-        grads = backprop(out.gradient).reshape(out.inputs.shape)
-        self._update_network(room.network.gradients, n_rows)
-        micro_batch.scatter_rows(taken, room.fields, slots, out, grads, self._lanes, self._blocks)
-        micro_batch.update_columns(slots, n_slots, params, self._step, self._lanes, self._blocks)
-        micro_batch.update_intercept(params.intercept, out.gradient, self._step)
-
-    def _update_network(self, gradients: NDArray[np.float32], n_rows: int) -> None:
-        deep = self._deep
-        assert deep.optimizer is not None
-        deep.optimizer.update(
-            deep.parameters,
-            gradients,
-            learning_rate=self._dense.learning_rate,
-            gradient_scale=1.0 / n_rows,
-            l2=self._dense.l2,
-            n_decayed=deep.shape.n_decayed,
-        )
 
     def is_finite(self) -> bool:
         """Whether all parameters that this fit changes are finite numbers."""
@@ -143,49 +133,58 @@ class DeepFMStep(FMStep):
         """Fresh states: after a divergence those there are may be infinite."""
         super().forget_states()
         self._deep.fresh_optimizer()
+        self._set_states()
 
 
 class _Room:
-    """What one thread works in."""
+    """What one thread works in: it grows where a micro-batch has more non-zeros than any before."""
 
     def __init__(self, step: DeepFMStep, seed: np.random.SeedSequence) -> None:
-        model, deep = step.model, step._deep
-        self._padded = model.params.padded_factors
-        self._n_features = model.n_features
-        self._ones = step._ones
-        n_rows = step._dense.batch_size
-        self.network: Workspace = deep.network().workspace(n_rows, seed=seed)
-        self.out: BatchOut = batch_out(n_rows, deep.n_vectors, model.n_factors, self._padded)
+        self._step = step
+        deep, n_rows = step._deep, step._dense.batch_size
+        padded = step.model.params.padded_factors
+        self._network = network_room(deep.shape, n_rows, seed)
+        self._out = batch_out(n_rows, deep.n_vectors, step.model.n_factors, padded, training=True)
         self._indptr = np.zeros(n_rows + 1, np.int64)
         self._n_values = -1
-        self._deep = deep
-        self.make_room(0)
 
-    def make_room(self, n_values: int) -> None:
-        """Let there be room for so many non-zeros; anew only for more than ever before."""
+    def make_room_for(self, start: int, stop: int) -> None:
+        """Let there be room for the micro-batch at `start` of the drawn order."""
+        step = self._step
+        _, n_values = count_rows(step._rows, step.row_ids, (start, stop), step._dense.batch_size)
         if n_values <= self._n_values:
             return
         self._n_values = n_values + n_values // 4
-        n_slots = max(1, min(self._n_values, self._n_features))
-        n_keys = 1 << (2 * n_slots - 1).bit_length()
-        self._indices = np.zeros(self._n_values, np.int32)
-        self.values = np.zeros(0 if self._ones else self._n_values, np.float32)
-        f32, i32 = np.float32, np.int32
-        factors = (n_slots, self._padded)
-        none = np.zeros(1, f32), np.empty(0, f32)
-        self.slots = Slots(
-            np.full(n_keys, -1, np.int64),
-            np.zeros(n_keys, i32),
-            np.zeros(n_slots, np.int64),
-            np.zeros(n_slots, i32),
-            np.zeros(n_slots, i32),
-            np.zeros(n_slots, f32),
-            SlotTable(np.zeros(factors, f32), np.zeros((n_slots, 1), f32), *none, self._padded),
-            SlotTable(np.zeros(factors, f32), np.zeros(n_slots, f32), *none, self._padded),
+        indices = np.zeros(self._n_values, np.int32)
+        if step._ones:
+            units, values = np.empty(0, np.float32), np.broadcast_to(_ONE, (self._n_values,))
+        else:
+            units = values = np.zeros(self._n_values, np.float32)
+        slots = new_slots(max(1, min(self._n_values, step.model.n_features)), step.model.params.padded_factors)
+        self.arrays = BatchRoom(
+            BatchRows(self._indptr, indices, values),
+            units,
+            step._of_column,
+            step._deep.fields(slots.fields),
+            slots,
+            self._out,
+            self._network,
         )
-        self.fields = self._deep.fields(self.slots.fields)
 
-    def taken_rows(self, n_rows: int) -> BatchRows:
-        """Where the rows of a micro-batch go."""
-        values = np.broadcast_to(_ONE, (self._n_values,)) if self._ones else self.values
-        return BatchRows(self._indptr[: n_rows + 1], self._indices, values)
+
+def new_slots(n_slots: int, padded_factors: int) -> Slots:
+    """Room for `n_slots` columns; its hash table is at most half full."""
+    f32, i32 = np.float32, np.int32
+    n_keys = 1 << (2 * n_slots - 1).bit_length()
+    factors = n_slots, padded_factors
+    none = np.zeros(1, f32), np.empty(0, f32)
+    return Slots(
+        keys=np.full(n_keys, -1, np.int64),
+        slot_of_key=np.zeros(n_keys, i32),
+        columns=np.zeros(n_slots, np.int64),
+        key_of_slot=np.zeros(n_slots, i32),
+        fields=np.zeros(n_slots, i32),
+        counts=np.zeros(n_slots, f32),
+        params=SlotTable(np.zeros(factors, f32), np.zeros((n_slots, 1), f32), *none, padded_factors),
+        gradients=SlotTable(np.zeros(factors, f32), np.zeros(n_slots, f32), *none, padded_factors),
+    )

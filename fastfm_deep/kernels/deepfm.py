@@ -1,0 +1,105 @@
+"""Whole passes of a DeepFM over rows, one kernel call each: training by micro-batches, and scores.
+
+In one piece, because what lies between two calls from Python is paid for by every micro-batch, and by one thread
+at a time.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastfm_deep.kernels import dense, network
+from fastfm_deep.kernels._jit import kernel, row_function
+from fastfm_deep.kernels.fields import Fields
+from fastfm_deep.kernels.micro_batch import (
+    BatchOut,
+    BatchRows,
+    Slots,
+    count_rows,
+    gather_rows,
+    loss_gradients,
+    scatter_rows,
+    take_rows,
+    update_columns,
+    update_intercept,
+)
+
+_ONE = np.float32(1.0)
+
+
+class BatchRoom(NamedTuple):
+    """What one thread needs to train on micro-batches.
+
+    rows : BatchRows, for as many rows and non-zeros as a micro-batch may have.
+    units : float32, the array behind rows.values; (0,) where all of these are 1.
+    of_column : int32 (n_features,), the field of each column; (0,) without fields.
+    fields : Fields, by slots.
+    """
+
+    rows: BatchRows
+    units: np.ndarray
+    of_column: np.ndarray
+    fields: Fields
+    slots: Slots
+    out: BatchOut
+    network: network.NetworkRoom
+
+
+@row_function
+def _first_rows(out, n_rows):
+    return BatchOut(
+        out.sums[:n_rows],
+        out.raw[:n_rows],
+        out.gradient[:n_rows],
+        out.inputs[:n_rows],
+        out.input_grads[:n_rows],
+        out.vectors,
+        out.grads,
+    )
+
+
+@kernel
+def fit_batches(
+    rows, targets, order, span, batch_size, params, step, net, dense_step, states, room, lanes, blocks, tally
+):
+    """Update once for each micro-batch of the rows order[span[0]:span[1]]; return where it ended.
+
+    That is before span[1] where the room of this thread is too small for the next micro-batch.
+    Adds Σ weight·loss to tally[0] and Σ weight to tally[1].
+    """
+    at, stop = span
+    while at < stop:
+        n_rows, n_values = count_rows(rows, order, (at, stop), batch_size)
+        if n_values > len(room.rows.indices):
+            break
+        part = (at, at + n_rows)
+        taken = BatchRows(room.rows.indptr[: n_rows + 1], room.rows.indices, room.rows.values)
+        out = _first_rows(room.out, n_rows)
+        n_slots = take_rows(rows, targets, order, part, params, room.of_column, room.slots, taken, room.units)
+        gather_rows(taken, room.slots.params, room.fields, out, lanes, blocks)
+        inputs = out.inputs.reshape(n_rows, out.inputs.shape[1] * out.inputs.shape[2])
+        network.forward(net, room.network, inputs, True)
+        loss_gradients(targets, order, part, step, params.intercept, room.network.answers, out, tally)
+        network.backward(net, room.network, inputs, out.gradient, True, out.input_grads.reshape(inputs.shape))
+        dense.update(net.parameters, states, room.network.gradients, _ONE / np.float32(n_rows), dense_step)
+        scatter_rows(taken, room.fields, room.slots, out, out.input_grads, lanes, blocks)
+        update_columns(room.slots, n_slots, params, step, lanes, blocks)
+        update_intercept(params.intercept, out.gradient, step)
+        at += n_rows
+    return at
+
+
+@kernel
+def score_batches(rows, params, fields, net, room, found, lanes, blocks, scores):
+    """Write the raw scores of all rows to `scores`, float64 (n_rows,)."""
+    n_rows, batch_size = len(scores), len(found.raw)
+    for first in range(0, n_rows, batch_size):
+        size = min(batch_size, n_rows - first)
+        out = _first_rows(found, size)
+        part = BatchRows(rows.indptr[first : first + size + 1], rows.indices, rows.values)
+        gather_rows(part, params, fields, out, lanes, blocks)
+        network.forward(net, room, out.inputs.reshape(size, out.inputs.shape[1] * out.inputs.shape[2]), False)
+        for i in range(size):
+            scores[first + i] = params.intercept[0] + (out.raw[i] + room.answers[i])
