@@ -31,7 +31,7 @@ BOTH = pytest.mark.parametrize("estimator_class", [FMClassifier, FMRegressor])
 class FakeStep:
     """Losses by epoch, and a diary of what the loop asks for."""
 
-    row_work, n_threads, loss_scale = 1.0, 1, 1.0
+    row_work, rows_per_update, n_threads, loss_scale = 1.0, 1, 1, 1.0
 
     def __init__(self, losses, copies_per_epoch=1.0, finite=True):
         self.losses, self.copies_per_epoch, self.finite = losses, copies_per_epoch, finite
