@@ -26,7 +26,9 @@ from fastfm_deep.kernels.losses import loss_and_gradient
 from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_states
 from fastfm_deep.kernels.updates import (
     ADAGRAD_ROWWISE,
+    FTRL,
     SGD,
+    Step,
     row_rate,
     row_rate_lanes,
     update_factor,
@@ -273,9 +275,30 @@ def _share(step, count):
     return _ONE / count if len(step.rule) == SGD else _ONE
 
 
-def update_columns_lanes(slots, n_slots, params, step, lanes, blocks):
+@row_function
+def _step_for(step, count):
+    """The step of a column that `count` rows of the micro-batch name: its L2 counts for each of them.
+
+    So the penalty of a column is what it is where each row makes an update of its own. FTRL's acts on sums of all
+    gradients there were, not on steps.
+    """
+    times = _ONE if len(step.rule) == SGD else count
+    times_linear = _ONE if len(step.rule) == FTRL else times
+    return Step(
+        step.loss,
+        step.rule,
+        step.learning_rate,
+        step.l2_linear * times_linear,
+        step.l2_factors * times,
+        step.l1_linear,
+        step.max_gradient,
+        step.n_factors,
+    )
+
+
+def update_columns_lanes(slots, n_slots, params, base, lanes, blocks):
     """One update of every column that has a slot, by its gradient; the hash table is empty afterwards."""
-    tables = point_at_states(params, step, lanes, blocks)
+    tables = point_at_states(params, base, lanes, blocks)
     columns = ln.pointer(slots.columns)
     to_gradients = ln.address_of(ln.pointer(slots.gradients.factors), 0)
     block_bytes = len(lanes) * FLOAT_BYTES
@@ -286,7 +309,8 @@ def update_columns_lanes(slots, n_slots, params, step, lanes, blocks):
             ln.prefetch(tables.factors + col_ahead * tables.row_bytes + away)
         col = ln.at(columns, slot)
         slots.keys[np.uintp(slots.key_of_slot[np.uintp(slot)])] = _EMPTY
-        share = _share(step, slots.counts[np.uintp(slot)])
+        share = _share(base, slots.counts[np.uintp(slot)])
+        step = _step_for(base, slots.counts[np.uintp(slot)])
         at_weight, factors = col * tables.linear_width, tables.factors + col * tables.row_bytes
         gradient = slots.gradients.linear[np.uintp(slot)] * share
         update_weight_lanes(step, tables.linear, at_weight, gradient, step.l2_linear, step.l1_linear)
@@ -308,14 +332,14 @@ def update_columns_lanes(slots, n_slots, params, step, lanes, blocks):
             update_lanes(len(step.rule), step.learning_rate, lanes, address, tables.state_bytes, d, rate)
 
 
-def update_columns_plain(slots, n_slots, params, step, lanes, blocks):
+def update_columns_plain(slots, n_slots, params, base, lanes, blocks):
     """`update_columns_lanes`, readable."""
     factors, linear = params.factors.ravel(), params.linear.ravel()
     states = np.uintp(params.padded_factors)
     for slot in range(n_slots):
         col = slots.columns[slot]
         slots.keys[slots.key_of_slot[slot]] = _EMPTY
-        share = _share(step, slots.counts[slot])
+        share, step = _share(base, slots.counts[slot]), _step_for(base, slots.counts[slot])
         at = np.uintp(col * params.linear.shape[1])
         update_weight(step, linear, at, slots.gradients.linear[slot] * share, step.l2_linear, step.l1_linear)
         mean_square = _ZERO

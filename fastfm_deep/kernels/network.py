@@ -129,7 +129,7 @@ def normalise(z, gamma, running, normalised, factor, column, of_batch):
     Threads move the same running statistics: each by its share, without a lock.
     """
     n_rows, n_units = np.uintp(z.shape[0]), np.uintp(z.shape[1])
-    mean, variance = column[0], column[1]
+    mean, variance = column[0, :n_units], column[1, :n_units]
     if of_batch:
         mean[:] = _ZERO
         variance[:] = _ZERO
