@@ -268,6 +268,16 @@ def test_one_line_an_epoch_where_stderr_is_no_terminal(capfd, verbose):
         )
 
 
+def test_of_a_regressor_the_mean_squared_error_is_shown(capfd):
+    X, y = clicks()
+    model = new_model(FMRegressor, verbose=1).fit(X, 100.0 * y)
+    lines = capfd.readouterr().err.splitlines()
+    for record, line in zip(model.history_, lines, strict=True):
+        assert line.endswith(f", train_mse={2 * record['train_loss']:.5g}")
+    # In the units of y, whose variance is 2,500 at most.
+    assert 1.0 < 2 * model.history_[-1]["train_loss"] < 2500.0
+
+
 def test_a_bar_an_epoch_on_a_terminal(capsys, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -294,15 +304,17 @@ def test_a_stopped_fit_leaves_no_bar_that_has_not_begun(monkeypatch):
     assert [line[:12] for line in screen] == ["epoch 1/9: 1", "epoch 2/9: 1", ""]
 
 
-def test_the_bar_moves_within_an_epoch(monkeypatch):
+@pytest.mark.parametrize(("loss", "shown"), [("logistic", "train_loss=0.5]"), ("squared", "train_mse=1]")])
+def test_the_bar_moves_within_an_epoch(monkeypatch, loss, shown):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    bar = ProgressBar()
+    bar = ProgressBar(loss)
     bar.on_fit_begin(1000, 1)
     bar._bar.mininterval = 0
     bar.on_rows(250, 0.5)
     bar._bar.refresh()
     assert "25%" in terminal.getvalue().split("\r")[-1]
     assert "250/1.00k" in terminal.getvalue().split("\r")[-1]
+    assert shown in terminal.getvalue().split("\r")[-1]
     bar.on_fit_end()
     assert terminal.getvalue().endswith("\n")  # a bar that has begun stays

@@ -168,7 +168,7 @@ class BaseFM(BaseEstimator):
     ) -> tuple[Training, FMModel]:
         """Everything up to the first update of a parameter: all checks, then the tables."""
         self._check_hyperparameters()
-        listeners = as_callbacks(callbacks) + ([ProgressBar()] if self.verbose else [])
+        listeners = as_callbacks(callbacks) + ([ProgressBar(self._loss)] if self.verbose else [])
         metrics = evaluation.choose_metrics(self.eval_metric, self._task, self._default_metric)
         entries = evaluation.as_entries(eval_set)
         patience = self.early_stopping_rounds if n_epochs is None else None

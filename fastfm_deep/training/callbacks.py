@@ -56,9 +56,13 @@ def as_callbacks(callbacks: Any) -> list[Callback]:
 
 
 class ProgressBar(Callback):
-    """A bar on stderr with rows per second, train loss and validation metrics; lines where it is no terminal."""
+    """A bar on stderr with rows per second, train loss and validation metrics; lines where it is no terminal.
 
-    def __init__(self) -> None:
+    For the squared loss, which is ½ (y - answer)², the mean squared error stands in the place of its mean.
+    """
+
+    def __init__(self, loss: str = "logistic") -> None:
+        self._loss_name, self._factor = ("train_mse", 2.0) if loss == "squared" else ("train_loss", 1.0)
         self._bar: Any = None
         self._epoch = 0
         self._n_rows = self._n_epochs = 0
@@ -85,17 +89,15 @@ class ProgressBar(Callback):
     def on_rows(self, rows_done: int, train_loss: float) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.set_postfix_str(f"train_loss={train_loss:.5g}", refresh=False)
+            self._bar.set_postfix_str(f"{self._loss_name}={self._factor * train_loss:.5g}", refresh=False)
             self._bar.update(rows_done - self._bar.n)
 
     def on_epoch_end(self, record: Mapping[str, Any]) -> None:
         """Finish the bar of this epoch, or write its line."""
         self._epoch += 1
-        figures = ", ".join(
-            f"{name}={value:.5g}"
-            for name, value in record.items()
-            if name == "train_loss" or name.startswith("eval_")
-        )
+        shown = {self._loss_name: self._factor * record["train_loss"]}
+        shown |= {name: value for name, value in record.items() if name.startswith("eval_")}
+        figures = ", ".join(f"{name}={value:.5g}" for name, value in shown.items())
         if self._bar is not None:
             self._bar.set_postfix_str(figures, refresh=False)
             self._bar.update(self._n_rows - self._bar.n)
