@@ -52,6 +52,8 @@ SOURCES = [
     validation.field_table_error(10, 2**28),
     validation.table_too_large_error(10, 4, 2**40, 2**30),
     validation.text_id_error(PLACE, 7, 0, 6, 7),
+    validation.no_input_error((64,)),
+    validation.network_too_large_error(80, (64, 32), 2**40, 2**30),
     validation.InputError("n_jobs=0 must be None, a number of threads"),
     validation.InputError("np.float64(0.5)"),
 ]
@@ -63,7 +65,7 @@ def test_every_phrase_is_still_said(pattern):
     assert any(re.search(pattern, str(error)) for error in SOURCES)
 
 
-@pytest.mark.parametrize("error", SOURCES[:4])
+@pytest.mark.parametrize("error", SOURCES[:6])
 def test_nothing_of_python_is_left(error):
     found = in_options(str(error))
     assert not re.search(r"\b[a-z]+_[a-z]+\b|=True|=False|\*\*|/dev/", found), found

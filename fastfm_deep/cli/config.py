@@ -110,7 +110,8 @@ def settings_for(name: str, commands: Mapping[str, Any], path: str) -> dict[str,
         elif key in known:
             raise validation.config_value_error(path, key, value, f"a table: [{key}], and its options below")
         else:
-            chosen[_plain(key)] = _check(path, key, value, anywhere)
+            # An option of this command may take what the one of the same name elsewhere does not.
+            chosen[_plain(key)] = _check(path, key, value, anywhere | known[name])
     chosen = {key: value for key, value in chosen.items() if key in known[name]} | in_table
     return {known[name][key].parameter: value for key, value in chosen.items()}
 
@@ -123,7 +124,7 @@ def _check(path: str, key: str, value: Any, settings: Mapping[str, Setting], tab
         raise validation.config_key_error(path, where, settings, "option", _plain(key))
     several = setting.takes_list and isinstance(value, list)
     items = value if several else [value]
-    if not all(map(_FITS[setting.rule], items)):
+    if not items or not all(map(_FITS[setting.rule], items)):
         rule = f"{setting.rule}, or a list of such" if setting.takes_list else setting.rule
         raise validation.config_value_error(path, where, value, rule)
     if setting.rule == "a string":

@@ -6,16 +6,15 @@ A *conversion* is what the options say.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import scipy.sparse
 
 from fastfm_deep import validation
 from fastfm_deep.cli import texts
 from fastfm_deep.cli.console import Console
+from fastfm_deep.cli.layouts import read_layout
 from fastfm_deep.data.fields import FieldLayout
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def run_conversion(conversion: Conversion, console: Console) -> None:
     _check(conversion)
     from fastfm_deep.data.text import read_text
 
-    layout = None if conversion.fields is None else _layout(conversion.fields)
+    layout = None if conversion.fields is None else read_layout(conversion.fields)
     with_fields = conversion.to == "libffm"
     base: Any = conversion.base if conversion.base == "auto" else int(conversion.base)
     format: Any = conversion.format
@@ -73,22 +72,6 @@ def _check(conversion: Conversion) -> None:
     target, source = check_output_path(conversion.target), texts.source(conversion.source)
     if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
         raise validation.overwriting_error(conversion.target)
-
-
-def _layout(given: str) -> FieldLayout:
-    """Fields out of sizes, or out of a file."""
-    if re.fullmatch(r"\d+(,\d+)*", given):
-        sizes = [int(size) for size in given.split(",")]
-        if 0 in sizes:
-            raise validation.fields_option_error(given, "holds a field of no ids")
-        return FieldLayout.from_sizes(sizes)
-    if not os.path.isfile(given):
-        raise validation.fields_option_error(given, "is neither a list of sizes nor a file")
-    try:
-        numbers = np.loadtxt(given, np.int64, ndmin=1)
-        return FieldLayout.from_columns(numbers)
-    except (OSError, ValueError, OverflowError) as error:
-        raise validation.fields_option_error(given, f"is a file without fields ({error})") from None
 
 
 def _with_layout(conversion: Conversion, data: TextData, layout: FieldLayout) -> tuple[Any, FieldLayout]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,13 @@ from fastfm_deep import validation
 from fastfm_deep.cli import models, strongest, texts
 from fastfm_deep.cli.console import Console
 
+if TYPE_CHECKING:
+    from fastfm_deep.data.fields import FieldLayout
+    from fastfm_deep.model.deep import DeepPart
+
 _MOST = 10_000  # weights and pairs shown
+_LISTED = 12  # fields
+_FEEDS = {"fields": "a vector of each field", "the whole row": "two vectors of the whole row"}
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -86,6 +92,9 @@ def _description(estimator: Any, path: str) -> dict[str, Any]:
         "optimizer_states": model.rule,
         "ids": None if id_map is None else {"kind": id_map.kind, "base": id_map.base, "n_ids": len(id_map.ids)},
         "n_fields": None if fields is None else fields.n_fields,
+        "features_per_field": None if fields is None else _sizes(fields),
+        "pooling": None if fields is None else list(fields.pooling or ("sum",) * fields.n_fields),
+        "network": None if model.deep is None else _network(model.deep),
         "hyper_parameters": _plain(estimator.get_params()),
         "n_epochs_trained": len(history),
         "best_epoch": estimator.best_epoch_,
@@ -94,11 +103,33 @@ def _description(estimator: Any, path: str) -> dict[str, Any]:
     }
 
 
+def _sizes(fields: FieldLayout) -> list[int]:
+    """How many features each field has."""
+    with_field = fields.field_of_column[fields.field_of_column >= 0]
+    sizes: list[int] = np.bincount(with_field, minlength=fields.n_fields).tolist()
+    return sizes
+
+
+def _network(deep: DeepPart) -> dict[str, Any]:
+    shape = deep.shape
+    return {
+        "feeds_on": "the whole row" if deep.layout is None else "fields",
+        "n_inputs": shape.n_inputs,
+        "hidden_units": list(shape.hidden_units),
+        "n_parameters": shape.n_parameters,
+        "activation": shape.activation,
+        "dropout": shape.dropout,
+        "batch_norm": shape.batch_norm,
+        "optimizer_states": None if deep.optimizer is None else deep.optimizer.name,
+    }
+
+
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Keys that JSON can hold: class weights are by label."""
+    """What JSON can hold: class weights are by label, and of fields the figures are told instead."""
     return {
         name: {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
         for name, value in parameters.items()
+        if name != "fields"
     }
 
 
@@ -108,10 +139,11 @@ def _as_text(found: dict[str, Any]) -> str:
     given = ", ".join(f"{name}={value}" for name, value in found["hyper_parameters"].items())
     wrapped = textwrap.wrap(given, 80, break_on_hyphens=False, break_long_words=False)
     lines += [f"  {'hyper-parameters' if not number else '':<18}{line}" for number, line in enumerate(wrapped)]
+    apart = ", the network left out of account" if found["network"] is not None else ""
     if found["strongest_weights"]:
-        lines += ["", "strongest linear weights", *_table(found["strongest_weights"], "weight")]
+        lines += ["", f"strongest linear weights{apart}", *_table(found["strongest_weights"], "weight")]
     if found["strongest_pairs"]:
-        lines += ["", "strongest pairs of features", *_table(found["strongest_pairs"], "strength")]
+        lines += ["", f"strongest pairs of features{apart}", *_table(found["strongest_pairs"], "strength")]
     if not found["strongest_pairs_complete"]:
         lines.append(
             f"  (of the {strongest.MOST_FEATURES:,} features with the longest vectors of factors; others were not "
@@ -131,11 +163,38 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("ids", _ids(found["ids"], found["n_features"])),
     ]
     if found["n_fields"] is not None:
-        facts.append(("fields", f"{found['n_fields']:,}"))
+        facts.append(("fields", _fields(found)))
+    network = found["network"]
+    if network is not None:
+        facts += _network_facts(network)
     facts.append(("training", _training(found)))
     if found["optimizer_states"] is not None:
-        facts.append(("optimizer", f"states of {found['optimizer_states']} are kept: training can go on"))
+        rules = found["optimizer_states"]
+        if network is not None and network["optimizer_states"] is not None:
+            rules += f" (network: {network['optimizer_states']})"
+        facts.append(("optimizer", f"states of {rules} are kept: training can go on"))
     return facts
+
+
+def _fields(found: dict[str, Any]) -> str:
+    sizes, poolings = found["features_per_field"], found["pooling"]
+    text = f"{found['n_fields']:,}, of {_listed(f'{size:,}' for size in sizes)} features"
+    return text if set(poolings) <= {"sum"} else f"{text}; pooled by {_listed(poolings)}"
+
+
+def _listed(items: Iterable[str]) -> str:
+    """The first few of what may be many."""
+    several = list(items)
+    return ", ".join(several[:_LISTED] + (["..."] if len(several) > _LISTED else []))
+
+
+def _network_facts(network: dict[str, Any]) -> list[tuple[str, str]]:
+    widths = " -> ".join(f"{width:,}" for width in (network["n_inputs"], *network["hidden_units"], 1))
+    layers = f"dropout {network['dropout']:g}, {'' if network['batch_norm'] else 'no '}batch normalisation"
+    return [
+        ("network", f"{widths}, fed with {_FEEDS[network['feeds_on']]}; {network['n_parameters']:,} parameters"),
+        ("hidden layers", f"{network['activation']}, {layers}"),
+    ]
 
 
 def _ids(ids: dict[str, Any] | None, n_features: int) -> str:

@@ -5,20 +5,42 @@ A *plan* is what the options say, names and values as they were given.
 
 from __future__ import annotations
 
+import re
 import signal
 import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastfm_deep import validation
-from fastfm_deep.cli import tables, texts
+from fastfm_deep.cli import layouts, tables, texts
 from fastfm_deep.cli.console import Console
 from fastfm_deep.cli.wording import option_name
 
+if TYPE_CHECKING:
+    from fastfm_deep.data.fields import FieldLayout
+
+# What --model and --task make together.
+_CLASSES = {
+    ("fm", "binary"): "FMClassifier",
+    ("fm", "regression"): "FMRegressor",
+    ("deepfm", "binary"): "DeepFMClassifier",
+    ("deepfm", "regression"): "DeepFMRegressor",
+}
+# Hyper-parameters that a factorization machine has not.
+_OF_NETWORKS = (
+    "dnn_hidden_units",
+    "dnn_activation",
+    "dnn_dropout",
+    "dnn_batch_norm",
+    "dnn_optimizer",
+    "dnn_learning_rate",
+    "l2_reg_dnn",
+    "batch_size",
+)
 # The metrics of a task, the one that decides last.
 _METRICS = {"binary": ("accuracy", "auc", "logloss"), "regression": ("mae", "rmse")}
 
@@ -29,7 +51,9 @@ class Plan(NamedTuple):
     files: list[str]
     valid: str | None
     test: str | None
+    model: str
     task: str
+    fields: str | None
     hyper_parameters: dict[str, Any]
     format: str
     ids: texts.IdOptions
@@ -42,16 +66,29 @@ class Plan(NamedTuple):
         return {"train": self.files} | {name: [path] for name, path in rest.items() if path is not None}
 
 
+def hidden_units(given: str) -> tuple[int, ...]:
+    """Widths of layers out of 64,32."""
+    if not re.fullmatch(r"\s*[1-9]\d{0,9}\s*(,\s*[1-9]\d{0,9}\s*)*", given):
+        raise validation.hidden_units_option_error(given)
+    return tuple(map(int, given.split(",")))
+
+
 def run_training(plan: Plan, console: Console) -> None:
     """Train, save and measure; everything that can be checked is checked first."""
     started = time.perf_counter()
     groups = plan.groups()
     _check(plan, groups)
     estimator = _new_estimator(plan)
+    layout = _layout(plan)
+    _check_network(estimator, layout)
     reading = time.perf_counter()
     data = texts.read_sets(groups, format=plan.format, ids=plan.ids, n_jobs=plan.hyper_parameters.get("n_jobs"))
+    if plan.fields is not None:
+        data = layouts.with_layout(data, plan.fields, layout, groups)
     if plan.task == "binary":
         _check_labels(groups, data)
+    if plan.model == "deepfm":
+        estimator.set_params(fields=data.fields)
     console.show(_heading(data, time.perf_counter() - reading))
     console.show(_settings(estimator, plan.hyper_parameters) + "\n")
     _tell_what_was_left_out(plan, data, console)
@@ -74,23 +111,29 @@ def run_training(plan: Plan, console: Console) -> None:
             f"\nEpoch {estimator.best_epoch_} was the best on {plan.valid}; --early-stopping-rounds=N keeps the "
             "weights of the best epoch.\n"
         )
-    result = {
+    console.result(_result(plan, estimator, data, metrics) | {"seconds": time.perf_counter() - started})
+
+
+def _result(
+    plan: Plan, estimator: Any, data: texts.TextSets, metrics: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """What --json tells."""
+    return {
+        "model": plan.model,
         "task": plan.task,
-        "n_rows": sizes,
+        "n_rows": {name: rows.X.shape[0] for name, rows in data.sets.items()},
         "n_features": data.sets["train"].X.shape[1],
         "ids": data.id_map.kind,
         "base": data.id_map.base,
         "n_fields": None if data.fields is None else data.fields.n_fields,
         "n_unknown": data.n_unknown,
-        "hyper_parameters": estimator.get_params(),
+        "hyper_parameters": {name: value for name, value in estimator.get_params().items() if name != "fields"},
         "history": estimator.history_,
         "best_epoch": estimator.best_epoch_,
         "best_score": estimator.best_score_,
         "metrics": metrics,
-        "seconds": time.perf_counter() - started,
         "out": plan.out,
     }
-    console.result(result)
 
 
 def _tell_what_was_left_out(plan: Plan, data: texts.TextSets, console: Console) -> None:
@@ -100,6 +143,11 @@ def _tell_what_was_left_out(plan: Plan, data: texts.TextSets, console: Console) 
             console.note(texts.unknown_note(data.n_unknown[name], n_known, group))
     if data.n_shared:
         console.note(texts.shared_note(data.n_shared, plan.files))
+    if plan.model == "deepfm" and plan.fields is None and data.fields is None:
+        console.note(
+            f"{texts.names_of(plan.files)} names no fields, so the network is fed with vectors of the whole row; "
+            "--fields says which columns belong together"
+        )
 
 
 def _save(plan: Plan, estimator: Any, data: texts.TextSets) -> None:
@@ -126,7 +174,13 @@ def interrupts_ignored() -> Iterator[None]:
 
 def _check(plan: Plan, groups: dict[str, list[str]]) -> None:
     """All that can be said of the options before a file is read."""
+    validation.check_choice("model", plan.model, ["fm", "deepfm"])
     validation.check_choice("task", plan.task, _METRICS)
+    if plan.model != "deepfm":
+        given = [option_name(name) for name in _OF_NETWORKS if name in plan.hyper_parameters]
+        given += ["--fields"] if plan.fields is not None else []
+        if given:
+            raise validation.other_model_error(given)
     plan.ids.check()
     for name, task in (("class_weight", "binary"), ("clip", "regression")):
         if name in plan.hyper_parameters and plan.task != task:
@@ -143,10 +197,10 @@ def _check(plan: Plan, groups: dict[str, list[str]]) -> None:
 
 
 def _new_estimator(plan: Plan) -> Any:
+    import fastfm_deep
     from fastfm_deep.estimators import evaluation
-    from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
 
-    kind = FMClassifier if plan.task == "binary" else FMRegressor
+    kind: Any = getattr(fastfm_deep, _CLASSES[plan.model, plan.task])
     defaults = {"eval_metric": list(_METRICS[plan.task][1:])} if plan.valid is not None else {}
     estimator: Any = kind(**(defaults | plan.hyper_parameters))
     estimator._check_hyperparameters()
@@ -154,6 +208,27 @@ def _new_estimator(plan: Plan) -> Any:
     if "class_weight" in plan.hyper_parameters:
         validation.check_choice("class_weight", estimator.class_weight, ["balanced"])
     return estimator
+
+
+def _layout(plan: Plan) -> FieldLayout | None:
+    """The fields that were given, unless they are to be those of the text, or none."""
+    if plan.fields is None or plan.fields == layouts.NONE:
+        return None
+    layout = layouts.read_layout(plan.fields)
+    layouts.check_width(plan.fields, layout, plan.ids)
+    return layout
+
+
+def _check_network(estimator: Any, layout: FieldLayout | None) -> None:
+    """See that there is room for a network of so many fields; libffm text may have more, and is measured later."""
+    units = tuple(getattr(estimator, "dnn_hidden_units", ()))
+    if units:
+        from fastfm_deep.estimators.deepfm import check_room_for_network
+        from fastfm_deep.nn.mlp import MLPShape
+
+        n_inputs = estimator.n_factors * (1 if layout is None else layout.n_fields)
+        shape = MLPShape(n_inputs, units, estimator.dnn_activation, 0.0, False)
+        check_room_for_network(shape, estimator.batch_size)
 
 
 def _check_labels(groups: dict[str, list[str]], data: texts.TextSets) -> None:
@@ -185,7 +260,17 @@ def _ids(data: texts.TextSets) -> str:
 
 def _settings(estimator: Any, given: dict[str, Any]) -> str:
     """The hyper-parameters that matter most and those that were given, as they are called in Python."""
-    always = ("n_factors", "optimizer", "learning_rate", "n_epochs", "l2_reg_linear", "l2_reg_factors", "init_std")
+    always: tuple[str, ...] = (
+        "n_factors",
+        "optimizer",
+        "learning_rate",
+        "n_epochs",
+        "l2_reg_linear",
+        "l2_reg_factors",
+        "init_std",
+    )
+    if hasattr(estimator, "dnn_hidden_units"):
+        always += ("dnn_hidden_units", "dnn_activation", "batch_size")
     values = estimator.get_params()
     shown = [f"{name}={values[name]}" for name in dict.fromkeys([*always, *given])]
     text = f"{type(estimator).__name__}: {', '.join(shown)}"

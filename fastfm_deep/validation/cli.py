@@ -127,3 +127,25 @@ def narrow_fields_error(given: str, n_columns: int, path: str, largest: int, bas
 def overwriting_error(path: str) -> InputError:
     """Say that the file to be written is the one to be read."""
     return InputError(f"{path} is the file to be read, too; take another name for the output.")
+
+
+def other_model_error(options: Sequence[str]) -> InputError:
+    """Say that options are about a network, and that none is to be trained."""
+    goes, them = ("goes", "it") if len(options) == 1 else ("go", "them")
+    return InputError(f"{' and '.join(options)} {goes} with --model=deepfm alone; add that, or leave {them} out.")
+
+
+def hidden_units_option_error(given: str) -> InputError:
+    """Say what the widths of hidden layers look like."""
+    return InputError(
+        f"--dnn-hidden-units={given} must be the widths of the hidden layers, integers of at least 1 with commas "
+        "between them, as 64,32; --model=fm has no network."
+    )
+
+
+def uneven_fields_error(given: str, n_columns: int, n_features: int, reason: str) -> InputError:
+    """Say that the fields that were given are not those of the columns that there are."""
+    return InputError(
+        f"--fields={given} gives the fields of {n_columns:,} columns, but {reason} there are {n_features:,}; give "
+        "the field of each, or --fields=none."
+    )

@@ -27,7 +27,8 @@ def inspect(
     """Show the sizes of a model, what it was trained with, and its strongest weights and pairs.
 
     A weight is what its feature adds to the raw score at value 1; the strength of a pair, the product of both
-    vectors of factors, is what two features at value 1 add together.
+    vectors of factors, is what two features at value 1 add together. What the network of a DeepFM makes of them
+    is not in these figures.
     """
     with outcome(debug):
         from fastfm_deep.cli.inspection import run_inspection

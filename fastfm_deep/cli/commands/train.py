@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,8 @@ EXAMPLES = examples(
     "fastfm-deep train train.txt --valid valid.txt --early-stopping-rounds 2 -k 8 -o model.safetensors",
     "fastfm-deep train day1.ffm.gz day2.ffm.gz --hash-features 4194304 -o model.safetensors",
     "fastfm-deep train ratings.txt --task regression --compact -o model.safetensors",
+    "fastfm-deep train train.ffm --model deepfm --dnn-hidden-units 64,32 --dnn-dropout 0.2 -o model.safetensors",
+    "fastfm-deep train train.txt --model deepfm --fields 957,4081,7 -o model.safetensors",
     "fastfm-deep train train.txt --config run.toml",
 )
 
@@ -40,6 +42,14 @@ def train(
             help="Labels are two classes, or numbers.",
         ),
     ] = "binary",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="fm|deepfm",
+            autocompletion=choices("fm", "deepfm"),
+            help="A factorization machine, or one with a network on the same factors, trained together.",
+        ),
+    ] = "fm",
     n_factors: Annotated[
         int | None, typer.Option("--n-factors", "-k", metavar="N", help="Factors per feature; 0: a linear model.")
     ] = None,
@@ -59,6 +69,57 @@ def train(
         float | None, typer.Option(metavar="X", help="L1 penalty of linear weights (ftrl).")
     ] = None,
     init_std: Annotated[float | None, typer.Option(metavar="X", help="Spread of the first factors.")] = None,
+    dnn_hidden_units: Annotated[
+        list[str] | None,
+        typer.Option(metavar="N,...", help="Widths of the network's hidden layers, 64,32 (deepfm)."),
+    ] = None,
+    dnn_activation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=choices("relu", "sigmoid", "tanh", "leaky_relu", "gelu"),
+            help="relu, sigmoid, tanh, leaky_relu or gelu (deepfm).",
+        ),
+    ] = None,
+    dnn_dropout: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Share of a hidden layer's outputs dropped in training (deepfm)."),
+    ] = None,
+    dnn_batch_norm: Annotated[
+        bool,
+        typer.Option(
+            "--dnn-batch-norm/--no-dnn-batch-norm",
+            show_default=False,
+            help="Normalise hidden layers over the rows of a micro-batch (deepfm).",
+        ),
+    ] = False,
+    dnn_optimizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            autocompletion=choices("adagrad", "adam", "sgd"),
+            help="adagrad, adam or sgd for the network; default: as --optimizer (deepfm).",
+        ),
+    ] = None,
+    dnn_learning_rate: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Step size of the network; default: as --learning-rate (deepfm)."),
+    ] = None,
+    l2_reg_dnn: Annotated[
+        float | None, typer.Option(metavar="X", help="L2 penalty of the network's weights (deepfm).")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(metavar="N", help="Rows of a micro-batch, of which one update is made (deepfm).")
+    ] = None,
+    fields: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SIZES|FILE|none",
+            help="Which features belong together (deepfm): sizes of consecutive fields, 957,4081,7, a file of "
+            "such, or a file with a line for each feature, the number of its field; default: those that libffm "
+            "text names. Features count as they come out of --base, --hash-features or --compact.",
+        ),
+    ] = None,
     early_stopping_rounds: Annotated[
         int | None,
         typer.Option(metavar="N", help="End after N epochs without a better score on --valid; keep the best."),
@@ -128,13 +189,14 @@ def train(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Train a factorization machine on libsvm, libfm or libffm text, plain or compressed (.gz, .xz, .bz2, .zst).
+    """Train a factorization machine, or a DeepFM, on text: libsvm, libfm or libffm, plain or .gz, .xz, .bz2, .zst.
 
     Each line of a file is a label and the non-zeros of a row, "1 3:1 17:0.5"; in libffm text the field stands
     before, "1 0:3:1 4:17:0.5". A * in the table marks the best epoch so far. Ctrl-C ends training and saves what
     was learned to --out.
 
-    Hyper-parameters that are not given are those of FMClassifier or FMRegressor.
+    Hyper-parameters that are not given are those of FMClassifier or FMRegressor, or, with --model=deepfm, of
+    DeepFMClassifier or DeepFMRegressor. Options marked (deepfm) go with that alone.
     """
     hyper_parameters = {
         "n_factors": n_factors,
@@ -145,6 +207,13 @@ def train(
         "l2_reg_factors": l2_reg_factors,
         "l1_reg_linear": l1_reg_linear,
         "init_std": init_std,
+        "dnn_activation": dnn_activation,
+        "dnn_dropout": dnn_dropout,
+        "dnn_batch_norm": dnn_batch_norm or None,
+        "dnn_optimizer": dnn_optimizer,
+        "dnn_learning_rate": dnn_learning_rate,
+        "l2_reg_dnn": l2_reg_dnn,
+        "batch_size": batch_size,
         "early_stopping_rounds": early_stopping_rounds,
         "eval_metric": list(eval_metric or ()) or None,
         "class_weight": class_weight,
@@ -152,11 +221,15 @@ def train(
         "n_jobs": n_jobs,
         "random_state": random_state,
     }
-    given = {name: value for name, value in hyper_parameters.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in hyper_parameters.items() if value is not None}
     with outcome(debug):
         from fastfm_deep.cli.texts import IdOptions
-        from fastfm_deep.cli.train import Plan, run_training
+        from fastfm_deep.cli.train import Plan, hidden_units, run_training
 
+        # Several values come out of a list in a file of options.
+        if dnn_hidden_units:
+            given["dnn_hidden_units"] = hidden_units(",".join(dnn_hidden_units))
+        fields_given = ",".join(fields) if fields else None
         ids = IdOptions(base, n_features, hash_features, compact)
-        plan = Plan(files, valid, test, task, given, format, ids, out, include_optimizer)
+        plan = Plan(files, valid, test, model, task, fields_given, given, format, ids, out, include_optimizer)
         run_training(plan, Console(quiet, as_json))
