@@ -91,14 +91,14 @@ def test_every_option_arrives(files, trained):
         given += ["--" + name.replace("_", "-")] + ([] if value is True else [str(value)])
     model, result = trained(files["rated"], "--task", "regression", *given, layers=["--dnn-hidden-units", "8,4"])
     assert type(model) is DeepFMRegressor
-    expected = options | {"dnn_hidden_units": (8, 8, 8), "n_factors": 4}
+    expected = options | {"dnn_hidden_units": (8, 4), "n_factors": 4}
     assert {name: value for name, value in model.get_params().items() if name in expected} == expected
     assert {name: result[name] for name in ("model", "task", "n_fields")} == {
         "model": "deepfm",
         "task": "regression",
         "n_fields": None,
     }
-    assert result["hyper_parameters"]["dnn_hidden_units"] == [8, 8, 8]
+    assert result["hyper_parameters"]["dnn_hidden_units"] == [8, 4]
     assert "fields" not in result["hyper_parameters"]
 
 
@@ -304,7 +304,7 @@ def test_inspect_shows_the_network(files, capsys):
         "activation": "relu",
         "dropout": 0.0,
         "batch_norm": False,
-        "optimizer_states": "adagrad",
+        "optimizer_states": "adam",
     }
     assert (result["n_fields"], result["features_per_field"], result["pooling"]) == (4, SIZES, ["sum"] * 4)
     assert main(["inspect", files["deep"], "-n", "1"]) == 0
@@ -313,7 +313,7 @@ def test_inspect_shows_the_network(files, capsys):
     assert facts["fields"] == "4, of 40, 60, 20, 80 features"
     assert facts["network"] == "16 -> 8 -> 4 -> 1, fed with a vector of each field; 177 parameters"
     assert facts["hidden layers"] == "relu, dropout 0, no batch normalisation"
-    assert facts["optimizer"] == "states of adagrad (network: adagrad) are kept: training can go on"
+    assert facts["optimizer"] == "states of adagrad (network: adam) are kept: training can go on"
     assert "strongest linear weights, the network left out of account" in lines
 
 

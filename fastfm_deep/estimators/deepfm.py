@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +23,8 @@ from fastfm_deep.training.blas import one_blas_thread
 from fastfm_deep.training.deepfm_step import DeepFMStep, DenseStep
 from fastfm_deep.training.fm_step import FMStep
 
-if TYPE_CHECKING:
-    pass
-
-# What `dnn_optimizer=None` stands for, by the optimizer of the tables.
-_DENSE_OPTIMIZERS = {"adagrad": "adagrad", "adagrad_rowwise": "adagrad", "ftrl": "adagrad", "adam": "adam"}
+# What `dnn_learning_rate=None` stands for where the tables have another optimizer, whose rate says nothing here.
+_RATES = {"adam": 0.001, "adagrad": 0.02, "sgd": 0.01}
 
 
 class DeepFMMixin(BaseFM):
@@ -38,7 +35,7 @@ class DeepFMMixin(BaseFM):
     dnn_activation: str
     dnn_dropout: float
     dnn_batch_norm: bool
-    dnn_optimizer: str | None
+    dnn_optimizer: str
     dnn_learning_rate: float | None
     l2_reg_dnn: float
     batch_size: int
@@ -56,8 +53,7 @@ class DeepFMMixin(BaseFM):
         if validation.check_real("dnn_dropout", self.dnn_dropout) >= 1.0:
             raise validation.dropout_error(self.dnn_dropout)
         validation.check_flag("dnn_batch_norm", self.dnn_batch_norm)
-        if self.dnn_optimizer is not None:
-            validation.check_choice("dnn_optimizer", self.dnn_optimizer, OPTIMIZERS)
+        validation.check_choice("dnn_optimizer", self.dnn_optimizer, OPTIMIZERS)
         if self.dnn_learning_rate is not None:
             validation.check_real("dnn_learning_rate", self.dnn_learning_rate, above=True)
         validation.check_real("l2_reg_dnn", self.l2_reg_dnn)
@@ -112,26 +108,26 @@ class DeepFMMixin(BaseFM):
             shape,
             np.zeros(shape.n_parameters, np.float32),
             start_running(shape),
-            DenseOptimizer(self._dense_optimizer(), shape.n_parameters),
+            DenseOptimizer(self.dnn_optimizer, shape.n_parameters),
         )
 
     def _network_to_train(self, deep: DeepPart, units: tuple[int, ...]) -> DeepPart:
         """The network that there is, writable, with states of the optimizer: fresh ones if it holds no such."""
         optimizer = deep.optimizer
-        if optimizer is None or optimizer.name != self._dense_optimizer():
-            optimizer = DenseOptimizer(self._dense_optimizer(), deep.shape.n_parameters)
+        if optimizer is None or optimizer.name != self.dnn_optimizer:
+            optimizer = DenseOptimizer(self.dnn_optimizer, deep.shape.n_parameters)
         parameters, running = (
             part if part.flags.writeable else part.copy() for part in (deep.parameters, deep.running)
         )
         return DeepPart(deep.layout, self._shape(units), parameters, running, optimizer)
 
-    def _dense_optimizer(self) -> str:
-        return self.dnn_optimizer or _DENSE_OPTIMIZERS.get(self.optimizer, self.optimizer)
-
     def _make_step(self, *arguments: Any, **named: Any) -> FMStep:
         if not len(self.dnn_hidden_units):
             return super()._make_step(*arguments, **named)
-        rate = self.learning_rate if self.dnn_learning_rate is None else self.dnn_learning_rate
+        rate = self.dnn_learning_rate
+        if rate is None:
+            is_same = self.dnn_optimizer == self.optimizer
+            rate = self.learning_rate if is_same else _RATES[self.dnn_optimizer]
         dense = DenseStep(int(self.batch_size), float(rate), float(self.l2_reg_dnn))
         return DeepFMStep(*arguments, dense=dense, **named)
 
@@ -167,10 +163,11 @@ class DeepFMClassifier(DeepFMMixin, FMClassifier):
         Share of each hidden layer's outputs that are dropped in training, below 1.
     dnn_batch_norm : bool, default False
         Normalise each hidden layer over the micro-batch, before its activation (arXiv 1502.03167).
-    dnn_optimizer : {"adagrad", "adam", "sgd"}, optional
-        Update rule of the network; None: as the factors. "sgd" has a momentum of 0.9.
+    dnn_optimizer : {"adam", "adagrad", "sgd"}, default "adam"
+        Update rule of the network; "sgd" has a momentum of 0.9.
     dnn_learning_rate : float, optional
-        None: `learning_rate`.
+        Step size of the network. None: `learning_rate` where `optimizer` is the same as `dnn_optimizer`, else
+        0.001 for "adam", 0.02 for "adagrad" and 0.01 for "sgd".
     l2_reg_dnn : float
         L2 penalty of the network's weights, not of its biases.
     batch_size : int, default 256
@@ -208,7 +205,7 @@ early_stopping_rounds, eval_metric, class_weight, warm_start, n_jobs, random_sta
         dnn_activation: str = "relu",
         dnn_dropout: float = 0.0,
         dnn_batch_norm: bool = False,
-        dnn_optimizer: str | None = None,
+        dnn_optimizer: str = "adam",
         dnn_learning_rate: float | None = None,
         l2_reg_dnn: float = 0.0,
         batch_size: int = 256,
@@ -296,7 +293,7 @@ early_stopping_rounds, eval_metric, warm_start, n_jobs, random_state, on_diverge
         dnn_activation: str = "relu",
         dnn_dropout: float = 0.0,
         dnn_batch_norm: bool = False,
-        dnn_optimizer: str | None = None,
+        dnn_optimizer: str = "adam",
         dnn_learning_rate: float | None = None,
         l2_reg_dnn: float = 0.0,
         batch_size: int = 256,

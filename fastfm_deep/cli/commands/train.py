@@ -98,12 +98,12 @@ def train(
         typer.Option(
             metavar="NAME",
             autocompletion=choices("adagrad", "adam", "sgd"),
-            help="adagrad, adam or sgd for the network; default: as --optimizer (deepfm).",
+            help="adam, adagrad or sgd for the network; default: adam (deepfm).",
         ),
     ] = None,
     dnn_learning_rate: Annotated[
         float | None,
-        typer.Option(metavar="X", help="Step size of the network; default: as --learning-rate (deepfm)."),
+        typer.Option(metavar="X", help="Step size of the network; default: by its optimizer (deepfm)."),
     ] = None,
     l2_reg_dnn: Annotated[
         float | None, typer.Option(metavar="X", help="L2 penalty of the network's weights (deepfm).")
