@@ -264,7 +264,7 @@ def test_files_that_cannot_be_opened(tmp_path, name, reason):
 def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     path = write(tmp_path, GOOD)
 
-    def forbid(*_):
+    def forbid(*_, **__):
         raise PermissionError(13, "Permission denied", path)
 
     with monkeypatch.context() as patch:  # to root everything is allowed

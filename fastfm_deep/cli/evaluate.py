@@ -40,7 +40,6 @@ def run_evaluation(order: Order, console: Console) -> None:
         order.files,
         format=order.format,
         unknown_ids=order.unknown_ids,
-        labels="required",
         n_jobs=order.n_jobs,
     )
     y = texts.labels_of(data, names)

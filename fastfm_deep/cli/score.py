@@ -6,11 +6,16 @@ An *order* is what the options say.
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastfm_deep import validation
 from fastfm_deep.cli import models, texts
 from fastfm_deep.cli.console import Console, write_out
+
+if TYPE_CHECKING:
+    from fastfm_deep.data.text import TextData
 
 
 class Order(NamedTuple):
@@ -26,8 +31,16 @@ class Order(NamedTuple):
     n_jobs: int | None
 
 
+class _Counts(NamedTuple):
+    """What has been scored."""
+
+    n_rows: int
+    n_known: int  # values
+    n_unknown: int
+
+
 def run_scoring(order: Order, console: Console) -> None:
-    """Score the rows of a file and write the scores, to a file at once or not at all."""
+    """Score the rows of a file, and write the scores as they come; a file appears whole or not at all."""
     started = time.perf_counter()
     validation.check_choice("unknown_ids", order.unknown_ids, ["ignore", "error"])
     if order.base is not None:
@@ -36,41 +49,54 @@ def run_scoring(order: Order, console: Console) -> None:
     if order.out is not None:
         texts.check_output(order.out, [order.model, order.file])
     estimator = models.open_model(order.model, order.n_jobs)
-    data = texts.read_for(
+    chunks = texts.chunks_for(
         models.id_map_of(estimator, order.model, order.base),
-        [order.file],
+        order.file,
         format=order.format,
         unknown_ids=order.unknown_ids,
-        labels="optional",
         n_jobs=order.n_jobs,
     )
-    scores = answers(estimator, data.X, order.raw)
-    _write(order, scores)
-    if data.n_unknown:
-        console.note(texts.unknown_note(data.n_unknown, data.X.nnz, [order.file]))
+    counts = _write(order, estimator, chunks)
+    if counts.n_unknown:
+        console.note(texts.unknown_note(counts.n_unknown, counts.n_known, [order.file]))
     if order.out is None:
         return
-    console.show(f"{len(scores):,} rows scored, written to {order.out}\n")
+    console.show(f"{counts.n_rows:,} rows scored, written to {order.out}\n")
     console.result(
         {
-            "n_rows": len(scores),
-            "n_unknown": data.n_unknown,
+            "n_rows": counts.n_rows,
+            "n_unknown": counts.n_unknown,
             "seconds": time.perf_counter() - started,
             "out": order.out,
         }
     )
 
 
-def _write(order: Order, scores: Any) -> None:
+def _write(order: Order, estimator: Any, chunks: Generator[TextData, None, None]) -> _Counts:
     from fastfm_deep.data.output import replace_file
 
     if order.out is None:
-        for lines in texts.score_lines(scores):
-            write_out(lines)
-        return
+        try:
+            return _score(estimator, chunks, order.raw, write_out)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; there are more rows than scores") from None
     with replace_file(order.out) as target:
-        for lines in texts.score_lines(scores):
-            target.write(lines.encode("ascii"))
+        return _score(estimator, chunks, order.raw, lambda lines: target.write(lines.encode("ascii")))
+
+
+def _score(
+    estimator: Any, chunks: Generator[TextData, None, None], raw: bool, write: Callable[[str], object]
+) -> _Counts:
+    """Write the scores of one chunk before the next is read."""
+    n_rows = n_known = n_unknown = 0
+    with closing(chunks):
+        for chunk in chunks:
+            for lines in texts.score_lines(answers(estimator, chunk.X, raw)):
+                write(lines)
+            n_rows += chunk.X.shape[0]
+            n_known += chunk.X.nnz
+            n_unknown += chunk.n_unknown
+    return _Counts(n_rows, n_known, n_unknown)
 
 
 def answers(estimator: Any, X: Any, raw: bool = False) -> Any:

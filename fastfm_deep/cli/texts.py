@@ -6,9 +6,9 @@ A *text set* is one or more files of which the same base of the ids and the same
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -183,20 +183,24 @@ def labels_of(text: TextData, files: str) -> NDArray[np.float64]:
 
 
 def read_for(
-    id_map: IdMap,
-    paths: Sequence[str],
-    *,
-    format: str,
-    unknown_ids: str,
-    labels: Literal["required", "optional"],
-    n_jobs: int | None = None,
+    id_map: IdMap, paths: Sequence[str], *, format: str, unknown_ids: str, n_jobs: int | None = None
 ) -> TextData:
-    """Read files as those that a model was trained on."""
+    """Read labelled files as those that a model was trained on."""
     from fastfm_deep.data.text import read_text
 
     options: dict[str, Any] = {"format": format, "unknown_ids": unknown_ids}
     files = [source(path) for path in paths]
-    return read_text(files, id_map=id_map, labels=labels, keep_fields=False, n_jobs=n_jobs, **options)
+    return read_text(files, id_map=id_map, keep_fields=False, n_jobs=n_jobs, **options)
+
+
+def chunks_for(
+    id_map: IdMap, path: str, *, format: str, unknown_ids: str, n_jobs: int | None = None
+) -> Generator[TextData, None, None]:
+    """Chunks of rows, with or without labels, of a file read as those that a model was trained on."""
+    from fastfm_deep.data.text_chunks import read_text_chunks
+
+    options: dict[str, Any] = {"format": format, "unknown_ids": unknown_ids}
+    return read_text_chunks(source(path), id_map, labels="optional", n_jobs=n_jobs, **options)
 
 
 def unknown_note(n_unknown: int, n_known: int, files: Sequence[str]) -> str:

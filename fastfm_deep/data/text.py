@@ -7,7 +7,7 @@ A *base* is the number that column ids count from, 0 or 1; a *pair* is one `id:v
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("auto", "libsvm", "libfm", "libffm")
 
-# Threads are started for so many blocks each, so that small files do without.
-_BLOCKS_A_THREAD = 4
+BLOCKS_A_THREAD = 4
+"""Threads are started for so many blocks each, so that small files do without."""
 
 
 class _TextTuple(NamedTuple):
@@ -138,30 +138,26 @@ def read_text(
     >>> y
     array([ 1., -1.])
     """
-    paths = _check_paths(path)
-    plan = _check_ids(n_features, base, hash_features, compact, id_map)
+    paths = check_paths(path)
+    plan = check_ids(n_features, base, hash_features, compact, id_map)
     validation.check_choice("format", format, FORMATS)
     validation.check_choice("unknown_ids", unknown_ids, ["error", "ignore"])
     validation.check_choice("labels", labels, ["required", "optional"])
-    n_threads = _thread_count(n_jobs, paths)
-    line = _line_rules(plan, unknown_ids == "ignore", labels == "optional")
+    n_threads = thread_count(n_jobs, paths)
+    line = line_rules(plan, unknown_ids == "ignore", labels == "optional")
     limit = plan.n_features if unknown_ids == "error" else None
     rules = TextRules(line, False, limit, None)
     # With the base unknown, the id n_features may turn out to be the last one of base 1, or one too many.
     watched = limit if plan.kind == "offset" and plan.base is None else None
     collector = RowCollector(rules, plan.columns, keep_fields=keep_fields, watched=watched, width=plan.n_features)
 
-    def settle(block: Block) -> TextRules | None:
-        found = _sniff(block) if format == "auto" else format
-        return None if found is None else rules._replace(with_fields=found == "libffm")
-
-    collector.collect(TextBlocks(paths), n_threads, settle)
+    collector.collect(TextBlocks(paths), n_threads, settler(format, rules))
     if not len(collector.labels):
         raise validation.empty_text_error(", ".join(paths))
     return _assemble(collector, plan, keep_fields)
 
 
-class _IdPlan(NamedTuple):
+class IdPlan(NamedTuple):
     """What the arguments say of ids and columns."""
 
     kind: Literal["offset", "hash", "table"]
@@ -170,7 +166,8 @@ class _IdPlan(NamedTuple):
     columns: Columns
 
 
-def _check_paths(path: Any) -> list[str]:
+def check_paths(path: Any) -> list[str]:
+    """The names of the files."""
     several = isinstance(path, Sequence) and not isinstance(path, str | bytes)
     paths = list(path) if several else [path]
     if not paths or not all(isinstance(name, str | bytes | os.PathLike) for name in paths):
@@ -178,9 +175,10 @@ def _check_paths(path: Any) -> list[str]:
     return [os.fsdecode(name) for name in paths]
 
 
-def _check_ids(
+def check_ids(
     n_features: int | None, base: object, hash_features: int | None, compact: bool, id_map: IdMap | None
-) -> _IdPlan:
+) -> IdPlan:
+    """See that what is said of ids does not contradict itself."""
     given: dict[str, Any] = {
         "hash_features": hash_features,
         "compact": validation.check_flag("compact", compact) or None,
@@ -202,15 +200,16 @@ def _check_ids(
             raise validation.id_map_error(id_map)
         hashed_to = id_map.n_features if id_map.kind == "hash" else None
         table = IdTable(id_map.ids) if id_map.kind == "table" else None
-        return _IdPlan(id_map.kind, id_map.base, id_map.n_features, Columns(hashed_to, table))
+        return IdPlan(id_map.kind, id_map.base, id_map.n_features, Columns(hashed_to, table))
     if hash_features is not None:
-        return _IdPlan("hash", 0, given["hash_features"], Columns(given["hash_features"]))
+        return IdPlan("hash", 0, given["hash_features"], Columns(given["hash_features"]))
     if compact:
-        return _IdPlan("table", 0, None, Columns(None, IdTable(), growing=True))
-    return _IdPlan("offset", int(cast(int, base)) if known else None, given["n_features"], Columns())
+        return IdPlan("table", 0, None, Columns(None, IdTable(), growing=True))
+    return IdPlan("offset", int(cast(int, base)) if known else None, given["n_features"], Columns())
 
 
-def _line_rules(plan: _IdPlan, leave_out: bool, unlabelled: bool) -> LineRules:
+def line_rules(plan: IdPlan, leave_out: bool, unlabelled: bool) -> LineRules:
+    """What lines have to keep."""
     base = plan.base or 0
     largest = LARGEST_ID
     if plan.kind == "offset" and plan.n_features is not None:
@@ -221,18 +220,33 @@ def _line_rules(plan: _IdPlan, leave_out: bool, unlabelled: bool) -> LineRules:
     return LineRules(base, min(largest, LARGEST_ID), base, leave_out, unlabelled)
 
 
-def _thread_count(n_jobs: int | None, paths: list[str]) -> int:
+def thread_count(n_jobs: int | None, paths: list[str]) -> int:
+    """Threads that are asked for, or that the files are worth."""
     if n_jobs is not None:
         n_jobs = validation.check_jobs(n_jobs)
         if n_jobs > 0:
             return n_jobs
-    wanted = 1 + size_of(paths) // (_BLOCKS_A_THREAD * BLOCK_BYTES)
+    wanted = 1 + size_of(paths) // (BLOCKS_A_THREAD * BLOCK_BYTES)
     if n_jobs is None and wanted == 1:
         return 1
     from joblib import cpu_count  # knows affinity and quota; imported here because it takes 0.1 s
 
     cores = max(1, int(cpu_count()))
     return min(wanted, cores) if n_jobs is None else max(1, cores + 1 + n_jobs)
+
+
+def settler(format: str, rules: TextRules) -> Callable[[Block], TextRules | None]:
+    """The rules for all blocks, found by looking at one after the other until there is a pair."""
+    settled: TextRules | None = None
+
+    def settle(block: Block) -> TextRules | None:
+        nonlocal settled
+        if settled is None:
+            found = _sniff(block) if format == "auto" else format
+            settled = None if found is None else rules._replace(with_fields=found == "libffm")
+        return settled
+
+    return settle
 
 
 def _sniff(block: Block) -> str | None:
@@ -247,7 +261,7 @@ def _sniff(block: Block) -> str | None:
     return None
 
 
-def _assemble(collector: RowCollector, plan: _IdPlan, keep_fields: bool) -> TextData:
+def _assemble(collector: RowCollector, plan: IdPlan, keep_fields: bool) -> TextData:
     """One matrix of all rows, without the columns beyond `n_features`."""
     base = plan.base
     shift = 0  # what is still to be taken off the columns
@@ -269,10 +283,7 @@ def _assemble(collector: RowCollector, plan: _IdPlan, keep_fields: bool) -> Text
         kept = drop_beyond(columns, values, None, ends, width)
         n_unknown += len(columns) - kept
         columns, values = columns[:kept], values[:kept]
-    index_type = np.int32 if max(width, len(columns)) < 2**31 else np.int64
-    indptr = np.zeros(len(ends) + 1, index_type)
-    indptr[1:] = ends
-    X = scipy.sparse.csr_array((values, columns.astype(index_type, copy=False), indptr), shape=(len(y), width))
+    X = matrix_of(ends, columns, values, width)
     fields, n_shared = None, 0
     if keep_fields and collector.rules.with_fields:
         fields, n_shared = _layout(collector.known_fields, shift, width)
@@ -280,6 +291,17 @@ def _assemble(collector: RowCollector, plan: _IdPlan, keep_fields: bool) -> Text
     data.id_map = IdMap(plan.kind, width, base, ids)
     data.n_unknown, data.n_shared = n_unknown, n_shared
     return data
+
+
+def matrix_of(
+    ends: NDArray[np.int64], columns: NDArray[Any], values: NDArray[np.float32], width: int
+) -> scipy.sparse.csr_array:
+    """Rows whose pairs end where `ends` says."""
+    index_type = np.int32 if max(width, len(columns)) < 2**31 else np.int64
+    indptr = np.zeros(len(ends) + 1, index_type)
+    indptr[1:] = ends
+    columns = columns.astype(index_type, copy=False)
+    return scipy.sparse.csr_array((values, columns, indptr), shape=(len(ends), width))
 
 
 def _find_too_large(collector: RowCollector, n_features: int) -> None:

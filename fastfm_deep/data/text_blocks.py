@@ -2,6 +2,7 @@
 
 Files are read, not mapped: a mapping of a file that someone cuts short meanwhile kills the process with SIGBUS,
 and pipes and compressed files have none. From the page cache a copy of a block costs a tenth of parsing it.
+A *batch* is as many blocks as are to be had at a time: a number of them, or fewer when a pipe has no more for now.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import bz2
 import gzip
 import lzma
 import os
+import select
 import stat
 import threading
 import zlib
 from collections.abc import Callable, Sequence
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 19
 """Bytes of a block; one with a longer line is longer."""
+
+_MAGIC_BYTES = 8  # read ahead, to see how a file is compressed
+
+STDIN = "/dev/stdin"
+"""This name stands for file descriptor 0 itself. To open it anew fails for sockets, and starts files over."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -99,9 +106,12 @@ class TextBlocks:
         self._number = 0
         self._path = ""
         self._file: BufferedReader | None = None
-        self._stream: IO[bytes] | None = None
+        self._stream: Any = None  # a raw file, or what decompresses one
         self._rest = b""
+        self._at_end = False  # of the file that is open
         self._stopped = False
+        self._left: int | None = None  # blocks of the batch; without batches, there is no end to them
+        self._is_first = True  # of the batch
 
     def new_buffer(self) -> bytearray:
         """Room for a block."""
@@ -111,6 +121,19 @@ class TextBlocks:
     def n_taken(self) -> int:
         """How many blocks have been given out."""
         return self._number
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more blocks will come."""
+        return self._stopped or (self._stream is None and not self._waiting)
+
+    def begin_batch(self, n_blocks: int) -> None:
+        """Give out so many blocks, or fewer if no more of a pipe is there: then `take` returns None.
+
+        The first one is waited for. Lines that are there are never kept back to wait for others.
+        """
+        with self._lock:
+            self._left, self._is_first = n_blocks, True
 
     def stop(self) -> None:
         """Let there be no more blocks."""
@@ -123,7 +146,9 @@ class TextBlocks:
             self._lock.release()
 
     def take(self, buffer: bytearray) -> Block | None:
-        """The next block, in this buffer or in a larger one; None at the end of the last file, or after an error.
+        """The next block, in this buffer or in a larger one; None at the end of the last file or of a batch.
+
+        After an error there are no more.
 
         Raises
         ------
@@ -139,7 +164,7 @@ class TextBlocks:
                 raise
 
     def _next_block(self, buffer: bytearray) -> Block | None:
-        while not self._stopped:
+        while not self._stopped and self._left != 0:
             if self._stream is None:
                 if not self._waiting:
                     return None
@@ -147,17 +172,32 @@ class TextBlocks:
             block = self._fill(buffer)
             if block is not None:
                 self._number += 1
+                self._is_first = False
+                if self._left:
+                    self._left -= 1
                 return block
+            if self._left != 0:
+                self._close()
+                if self._left is not None and not self._is_first:  # to open the next file may take its time
+                    self._left = 0
+        if self._stopped:
             self._close()
-        self._close()
         return None
 
     def _open(self, path: str) -> None:
         self._path = path
         try:
-            self._file = open(path, "rb")  # noqa: SIM115 - closed by _close
-            self._stream = _decompressed(self._file)
-            self._rest = self._stream.read(len(_BYTE_ORDER_MARK)).removeprefix(_BYTE_ORDER_MARK)
+            opened = open(path, "rb", _MAGIC_BYTES, opener=_descriptor)  # noqa: SIM115 - closed by _close
+            self._file = file = cast("BufferedReader", opened)
+            _await_bytes(file)
+            self._stream = stream = _decompressed(file)
+            if stream is file:
+                # What it has read ahead, and then straight from the system, which tells whether there is more.
+                self._rest = file.read1(len(file.peek()))
+                self._stream = stream = file.raw
+            if _BYTE_ORDER_MARK.startswith(self._rest[: len(_BYTE_ORDER_MARK)]):
+                self._rest += stream.read(len(_BYTE_ORDER_MARK) - len(self._rest)) or b""
+            self._rest = self._rest.removeprefix(_BYTE_ORDER_MARK)
         except validation.InputError:
             raise
         except Exception as error:
@@ -170,10 +210,10 @@ class TextBlocks:
             if stream is not None:
                 stream.close()
         self._stream = self._file = None
-        self._rest = b""
+        self._rest, self._at_end = b"", False
 
     def _fill(self, buffer: bytearray) -> Block | None:
-        """The next block of the file that is open; None at its end."""
+        """The next block of the file that is open; None at its end, or that of the batch."""
         filled = len(self._rest)
         if filled + PADDING >= len(buffer):
             buffer = bytearray(2 * filled + PADDING)
@@ -182,7 +222,7 @@ class TextBlocks:
         seen = 0
         while True:
             filled = self._read_into(buffer, filled)
-            if filled < len(buffer) - PADDING:  # the end of the file
+            if self._at_end:
                 if not filled:
                     return None
                 if buffer[filled - 1] != b"\n"[0]:
@@ -190,9 +230,9 @@ class TextBlocks:
                     filled += 1
                 return Block(self._number, self._path, buffer, filled)
             end = buffer.rfind(b"\n", seen, filled) + 1
-            if end:
+            if end or self._left == 0 or self._stopped:
                 self._rest = bytes(memoryview(buffer)[end:filled])
-                return Block(self._number, self._path, buffer, end)
+                return Block(self._number, self._path, buffer, end) if end else None
             # No line is as long as this, or it is no text: NUL bytes without end, say.
             if buffer.find(b"\0", seen, filled) >= 0:
                 raise validation.binary_text_error(self._path)
@@ -200,14 +240,25 @@ class TextBlocks:
             buffer = buffer + bytearray(len(buffer))
 
     def _read_into(self, buffer: bytearray, filled: int) -> int:
-        """Fill a buffer but for its padding, and return where the content ends."""
-        assert self._stream is not None
+        """Fill a buffer but for its padding, and return where the content ends.
+
+        The batch ends here if there is something to answer, and no more to read for now.
+        """
+        assert self._file is not None
         view = memoryview(buffer)
+        room = len(buffer) - PADDING
+        has_line = not self._is_first or buffer.find(b"\n", 0, filled) >= 0
         try:
-            while filled < len(buffer) - PADDING and not self._stopped:
-                n_bytes: int = self._stream.readinto(view[filled : len(buffer) - PADDING])  # type: ignore[attr-defined]
-                if not n_bytes:
+            while filled < room and not self._at_end and not self._stopped:
+                if self._left is not None and has_line and self._is_idle():
+                    self._left = 0
                     break
+                n_bytes: int | None = self._stream.readinto(view[filled:room])
+                if n_bytes is None:  # does not block by itself
+                    _await_bytes(self._file)
+                    continue
+                self._at_end = not n_bytes
+                has_line = has_line or buffer.find(b"\n", filled, filled + n_bytes) >= 0
                 filled += n_bytes
         except validation.InputError:
             raise
@@ -216,6 +267,11 @@ class TextBlocks:
                 raise
             raise self._told(error) from error
         return filled
+
+    def _is_idle(self) -> bool:
+        """Whether to read on would be to wait; compressed text is not asked, what it has read ahead is unknown."""
+        assert self._file is not None
+        return self._stream is self._file.raw and not _has_bytes(self._file, 0)
 
     def _told(self, error: Exception) -> validation.InputError:
         # gzip and bz2 raise OSError for damaged data; open raises ValueError for a name no file can have.
@@ -226,15 +282,32 @@ class TextBlocks:
         return builder(self._path, error)
 
 
+def _descriptor(path: str, flags: int) -> int:
+    return os.dup(0) if path == STDIN else os.open(path, flags)
+
+
+def _has_bytes(file: BufferedReader, timeout: int | None) -> bool:
+    """Whether a file can be read, or is at its end; wait for so many milliseconds, None: as long as it takes."""
+    if not hasattr(select, "poll"):  # Windows: a read waits by itself
+        return True
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return bool(poll.poll(timeout))
+
+
+def _await_bytes(file: BufferedReader) -> None:
+    _has_bytes(file, None)
+
+
 def _read_errors() -> tuple[type[Exception], ...]:
     module = _zstd()
     of_zstd = () if module is None else (module.ZstdError,)
     return (EOFError, zlib.error, lzma.LZMAError, OSError, ValueError, *of_zstd)
 
 
-def _decompressed(file: BufferedReader) -> IO[bytes]:
+def _decompressed(file: BufferedReader) -> Any:
     """The content of a file that is open already: a FIFO could not be opened a second time."""
-    start = file.peek(8)
+    start = file.peek()
     for magic, opener in _OPENERS.items():
         # Files cut within these first bytes are recognised too; no line of text begins like any of them.
         if start and start[: len(magic)] == magic[: len(start)]:

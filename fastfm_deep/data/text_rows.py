@@ -143,13 +143,16 @@ class RowCollector:
             The first fault in the order of the files.
         """
         try:
-            self._collect(blocks, n_threads, settle)
+            self.collect_batch(blocks, n_threads, settle)
         finally:
             self._failed = True
             blocks.stop()
             blocks.close()
 
-    def _collect(self, blocks: TextBlocks, n_threads: int, settle: Callable[[Block], TextRules | None]) -> None:
+    def collect_batch(
+        self, blocks: TextBlocks, n_threads: int, settle: Callable[[Block], TextRules | None]
+    ) -> None:
+        """Read the blocks of a batch, as `collect` does; the caller stops and closes them in the end."""
         buffer = blocks.new_buffer()
         block = blocks.take(buffer)
         plain = _Buffers(with_fields=False)
