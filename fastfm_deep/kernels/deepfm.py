@@ -17,6 +17,7 @@ from fastfm_deep.kernels.micro_batch import (
     BatchOut,
     BatchRows,
     Slots,
+    copy_columns,
     count_rows,
     gather_rows,
     loss_gradients,
@@ -25,6 +26,7 @@ from fastfm_deep.kernels.micro_batch import (
     update_columns,
     update_intercept,
 )
+from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 
 _ONE = np.float32(1.0)
 
@@ -69,6 +71,7 @@ def fit_batches(
     That is before span[1] where the room of this thread is too small for the next micro-batch.
     Adds Σ weight·loss to tally[0] and Σ weight to tally[1].
     """
+    before = flush_denormals()
     at, stop = span
     while at < stop:
         n_rows, n_values = count_rows(rows, order, (at, stop), batch_size)
@@ -78,6 +81,7 @@ def fit_batches(
         taken = BatchRows(room.rows.indptr[: n_rows + 1], room.rows.indices, room.rows.values)
         out = _first_rows(room.out, n_rows)
         n_slots = take_rows(rows, targets, order, part, params, room.of_column, room.slots, taken, room.units)
+        copy_columns(room.slots, n_slots, params, room.of_column, lanes, blocks)
         gather_rows(taken, room.slots.params, room.fields, out, lanes, blocks)
         inputs = out.inputs.reshape(n_rows, out.inputs.shape[1] * out.inputs.shape[2])
         network.forward(net, room.network, inputs, True)
@@ -88,12 +92,14 @@ def fit_batches(
         update_columns(room.slots, n_slots, params, step, lanes, blocks)
         update_intercept(params.intercept, out.gradient, step)
         at += n_rows
+    restore_mode(before)
     return at
 
 
 @kernel
 def score_batches(rows, params, fields, net, room, found, lanes, blocks, scores):
     """Write the raw scores of all rows to `scores`, float64 (n_rows,)."""
+    before = flush_denormals()
     n_rows, batch_size = len(scores), len(found.raw)
     for first in range(0, n_rows, batch_size):
         size = min(batch_size, n_rows - first)
@@ -103,3 +109,4 @@ def score_batches(rows, params, fields, net, room, found, lanes, blocks, scores)
         network.forward(net, room, out.inputs.reshape(size, out.inputs.shape[1] * out.inputs.shape[2]), False)
         for i in range(size):
             scores[first + i] = params.intercept[0] + (out.raw[i] + room.answers[i])
+    restore_mode(before)

@@ -17,6 +17,7 @@ from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_fu
 from fastfm_deep.kernels.hot_columns import EXCHANGE_EVERY, N_SLOTS, exchange, make_copies, offsets
 from fastfm_deep.kernels.losses import loss_and_gradient
 from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_states, point_at_tables, value_at
+from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 from fastfm_deep.kernels.updates import (
     ADAGRAD_ROWWISE,
     row_rate,
@@ -192,6 +193,7 @@ def fit_rows_lanes(rows, targets, order, span, longest, params, step, hot, lanes
 
     `longest` is the number of non-zeros of the longest row; `hot` may be None. Both are nothing to the plain twin.
     """
+    before = flush_denormals()
     row_pointers, tables, order_pointer = (
         point_at_rows(rows),
         point_at_states(params, step, lanes, blocks),
@@ -251,6 +253,7 @@ def fit_rows_lanes(rows, targets, order, span, longest, params, step, hot, lanes
     params.intercept[1:] = intercept[1:]
     tally[0] += total
     tally[1] += total_weight
+    restore_mode(before)
     ln.keep(scratch)
     ln.keep(place_buffer)
     ln.keep(factor_buffer)

@@ -23,7 +23,7 @@ from fastfm_deep.kernels.fields import (
 )
 from fastfm_deep.kernels.fm import clip, prefetch_ids
 from fastfm_deep.kernels.losses import loss_and_gradient
-from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_states
+from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_states, point_at_tables
 from fastfm_deep.kernels.updates import (
     ADAGRAD_ROWWISE,
     FTRL,
@@ -65,16 +65,15 @@ class SlotTable(NamedTuple):
 class Slots(NamedTuple):
     """The columns of a micro-batch, found by a hash table with linear probing.
 
-    keys : int64 (a power of 2,), a column or -1; slot_of_key : int32, likewise.
-    columns : int64 (n,); key_of_slot : int32 (n,), where in `keys`; fields : int32 (n,).
+    table : int32 (a power of 2,), a slot or -1.
+    columns : int64 (n,); place : int32 (n,), where in `table`; fields : int32 (n,).
     counts : float32 (n,), rows of the micro-batch that name it.
     params, gradients : SlotTable
     """
 
-    keys: np.ndarray
-    slot_of_key: np.ndarray
+    table: np.ndarray
     columns: np.ndarray
-    key_of_slot: np.ndarray
+    place: np.ndarray
     fields: np.ndarray
     counts: np.ndarray
     params: SlotTable
@@ -140,25 +139,13 @@ else:
 
 
 @row_function
-def _slot_of(slots, col, n_slots):
-    """The slot of a column; `n_slots`, with the column noted, if it has none yet."""
-    n_keys = np.uint64(len(slots.keys))
-    mask = n_keys - np.uint64(1)
-    # Fibonacci hashing (Knuth, TAOCP 3, 6.4): of the lower word of the product the upper bits are well mixed.
+def _first_place(col, size):
+    """Where in the table a column is looked for first.
+
+    Fibonacci hashing (Knuth, TAOCP 3, 6.4): of the lower word of the product the upper bits are well mixed.
+    """
     word = (np.uint64(col) ^ (np.uint64(col) >> np.uint64(32))) & _WORD
-    at = (((word * np.uint64(0x9E3779B1)) & _WORD) * n_keys) >> np.uint64(32)
-    while True:
-        key = slots.keys[at]
-        if key == col:
-            return np.intp(slots.slot_of_key[at])
-        if key == _EMPTY:
-            break
-        at = (at + np.uint64(1)) & mask
-    slots.keys[at] = col
-    slots.slot_of_key[at] = n_slots
-    slots.columns[np.uintp(n_slots)] = col
-    slots.key_of_slot[np.uintp(n_slots)] = at
-    return np.intp(n_slots)
+    return (((word * np.uint64(0x9E3779B1)) & _WORD) * size) >> np.uint64(32)
 
 
 @kernel
@@ -177,7 +164,7 @@ def count_rows(rows, order, span, most_rows):
 
 @kernel
 def take_rows(rows, targets, order, span, params, of_column, slots, taken, values):
-    """Number the columns of the rows order[span[0]:span[1]], copy rows and parameters; return how many slots.
+    """Number the columns of the rows order[span[0]:span[1]], and copy these; return how many slots there are.
 
     `of_column`, int32 (n_features,), is the field of each column; empty for none. `values` are those of `taken`,
     in the units that the model is trained in; empty where all are 1.
@@ -185,35 +172,70 @@ def take_rows(rows, targets, order, span, params, of_column, slots, taken, value
     scaled = len(params.inverse_scale) > 0
     start, stop = span
     last = len(order) - 1
-    n_slots, at = 0, 0
+    size = np.uint64(len(slots.table))
+    n_slots, at = np.intp(0), 0
     taken.indptr[0] = 0
     for t in range(start, stop):
         _prefetch_batch_ids(rows, targets, order, t, last)
         row = np.uintp(order[t])
         for p in range(np.uintp(rows.indptr[row]), np.uintp(rows.indptr[row + np.uintp(1)])):
             col = np.int64(rows.indices[p])
-            slot = _slot_of(slots, col, n_slots)
-            if slot == n_slots:
-                n_slots += 1
-                slots.counts[np.uintp(slot)] = _ZERO
-                _prefetch_column(params, of_column, np.intp(col))
+            # Not a function: passing `slots` on would count references, which takes longer than the search.
+            place = _first_place(col, size)
+            while True:
+                slot = np.intp(slots.table[place])
+                if slot == _EMPTY:
+                    slot = n_slots
+                    n_slots += 1
+                    slots.table[place] = slot
+                    slots.columns[np.uintp(slot)] = col
+                    slots.place[np.uintp(slot)] = place
+                    slots.counts[np.uintp(slot)] = _ZERO
+                    _prefetch_column(params, of_column, np.intp(col))
+                    break
+                if slots.columns[np.uintp(slot)] == col:
+                    break
+                place = (place + np.uint64(1)) & (size - np.uint64(1))
             slots.counts[np.uintp(slot)] += _ONE
             taken.indices[np.uintp(at)] = slot
             if len(values) > 0:
                 values[np.uintp(at)] = rows.values[p] * (params.inverse_scale[np.uintp(col)] if scaled else _ONE)
             at += 1
         taken.indptr[t - start + 1] = at
-    width = np.uintp(params.padded_factors)
-    for i in range(np.uintp(n_slots)):
-        home = np.uintp(slots.columns[i])
-        slots.params.linear[i, 0] = params.linear[home, 0]
-        slots.gradients.linear[i] = _ZERO
-        if len(of_column) > 0:
-            slots.fields[i] = of_column[home]
-        for f in range(width):
-            slots.params.factors[i, f] = params.factors[home, f]
-            slots.gradients.factors[i, f] = _ZERO
     return n_slots
+
+
+def copy_columns_lanes(slots, n_slots, params, of_column, lanes, blocks):
+    """Copy the parameters of the columns that have a slot, and set their gradients to 0."""
+    home, away = point_at_tables(params, lanes, blocks), point_at_tables(slots.params, lanes, blocks)
+    columns, fields = ln.pointer(slots.columns), ln.pointer(slots.fields)
+    of_col = ln.pointer(of_column)
+    gradients, to_gradients = ln.pointer(slots.gradients.linear), ln.pointer(slots.gradients.factors)
+    block_bytes = len(lanes) * FLOAT_BYTES
+    for slot in range(n_slots):
+        col = ln.at(columns, slot)
+        ln.put(away.linear, slot, ln.at(home.linear, col * home.linear_width))
+        ln.put(gradients, slot, _ZERO)
+        if len(of_column) > 0:
+            ln.put(fields, slot, ln.at(of_col, col))
+        start, to = home.factors + col * home.row_bytes, away.factors + slot * away.row_bytes
+        to_zero = ln.address_of(to_gradients, 0) + slot * home.state_bytes
+        for block in range(home.n_blocks):
+            ln.store(to + block * block_bytes, ln.load(lanes, start + block * block_bytes))
+            ln.store(to_zero + block * block_bytes, ln.zeros(lanes))
+
+
+def copy_columns_plain(slots, n_slots, params, of_column, lanes, blocks):
+    """`copy_columns_lanes`, readable."""
+    for slot in range(n_slots):
+        col = slots.columns[slot]
+        slots.params.linear[slot, 0] = params.linear[col, 0]
+        slots.gradients.linear[slot] = _ZERO
+        if len(of_column) > 0:
+            slots.fields[slot] = of_column[col]
+        for f in range(params.padded_factors):
+            slots.params.factors[slot, f] = params.factors[col, f]
+            slots.gradients.factors[slot, f] = _ZERO
 
 
 @kernel
@@ -308,7 +330,7 @@ def update_columns_lanes(slots, n_slots, params, base, lanes, blocks):
         for away in range(0, tables.row_bytes, _LINE):
             ln.prefetch(tables.factors + col_ahead * tables.row_bytes + away)
         col = ln.at(columns, slot)
-        slots.keys[np.uintp(slots.key_of_slot[np.uintp(slot)])] = _EMPTY
+        slots.table[np.uintp(slots.place[np.uintp(slot)])] = _EMPTY
         share = _share(base, slots.counts[np.uintp(slot)])
         step = _step_for(base, slots.counts[np.uintp(slot)])
         at_weight, factors = col * tables.linear_width, tables.factors + col * tables.row_bytes
@@ -338,7 +360,7 @@ def update_columns_plain(slots, n_slots, params, base, lanes, blocks):
     states = np.uintp(params.padded_factors)
     for slot in range(n_slots):
         col = slots.columns[slot]
-        slots.keys[slots.key_of_slot[slot]] = _EMPTY
+        slots.table[slots.place[slot]] = _EMPTY
         share, step = _share(base, slots.counts[slot]), _step_for(base, slots.counts[slot])
         at = np.uintp(col * params.linear.shape[1])
         update_weight(step, linear, at, slots.gradients.linear[slot] * share, step.l2_linear, step.l1_linear)
@@ -363,7 +385,9 @@ def update_intercept(intercept, gradients, step):
 
 
 # Lanes go by address: they cannot run uncompiled, and no bounds are checked.
-update_columns = kernel(update_columns_lanes if JIT_ENABLED and not BOUNDS_CHECKED else update_columns_plain)
+_with_lanes = JIT_ENABLED and not BOUNDS_CHECKED
+copy_columns = kernel(copy_columns_lanes if _with_lanes else copy_columns_plain)
+update_columns = kernel(update_columns_lanes if _with_lanes else update_columns_plain)
 
 __all__ = [
     "MOST_VALUES",
@@ -372,6 +396,7 @@ __all__ = [
     "Fields",
     "SlotTable",
     "Slots",
+    "copy_columns",
     "count_rows",
     "gather_rows",
     "loss_gradients",

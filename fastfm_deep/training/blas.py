@@ -12,18 +12,23 @@ from typing import Any
 
 _lock = threading.Lock()
 _users = 0
-_limit: Any = None
+_limits: list[tuple[Any, int]] = []
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Let matrix products run in the thread that calls for them."""
-    global _users, _limit
-    from threadpoolctl import threadpool_limits  # looks at all libraries of the process: some milliseconds
+    global _users
+    # What compiled products call must be loaded to be limited.
+    import scipy.linalg.cython_blas  # noqa: F401
+    from threadpoolctl import ThreadpoolController  # looks at all libraries of the process: some milliseconds
 
     with _lock:
         if not _users:
-            _limit = threadpool_limits(1, user_api="blas")
+            found = ThreadpoolController().select(user_api="blas").lib_controllers
+            _limits[:] = [(library, library.num_threads) for library in found]
+            for library in found:
+                _set_threads(library, 1)
         _users += 1
     try:
         yield
@@ -31,5 +36,11 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                _limit.restore_original_limits()
-                _limit = None
+                for library, n_threads in _limits:
+                    _set_threads(library, n_threads)
+                _limits.clear()
+
+
+def _set_threads(library: Any, n_threads: int) -> None:
+    # Since threadpoolctl 3.7 only the thread that was first may limit OpenBLAS: others are silently ignored.
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(n_threads)

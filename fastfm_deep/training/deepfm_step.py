@@ -142,6 +142,7 @@ class _Room:
     def __init__(self, step: DeepFMStep, seed: np.random.SeedSequence) -> None:
         self._step = step
         deep, n_rows = step._deep, step._dense.batch_size
+        n_rows = max(1, min(n_rows, len(step.row_ids)))
         padded = step.model.params.padded_factors
         self._network = network_room(deep.shape, n_rows, seed)
         self._out = batch_out(n_rows, deep.n_vectors, step.model.n_factors, padded, training=True)
@@ -154,7 +155,7 @@ class _Room:
         _, n_values = count_rows(step._rows, step.row_ids, (start, stop), step._dense.batch_size)
         if n_values <= self._n_values:
             return
-        self._n_values = n_values + n_values // 4
+        self._n_values = int(n_values + n_values // 8)
         indices = np.zeros(self._n_values, np.int32)
         if step._ones:
             units, values = np.empty(0, np.float32), np.broadcast_to(_ONE, (self._n_values,))
@@ -173,16 +174,15 @@ class _Room:
 
 
 def new_slots(n_slots: int, padded_factors: int) -> Slots:
-    """Room for `n_slots` columns; its hash table is at most half full."""
+    """Room for `n_slots` columns; its hash table is at most three quarters full."""
     f32, i32 = np.float32, np.int32
-    n_keys = 1 << (2 * n_slots - 1).bit_length()
+    size = 1 << (n_slots + n_slots // 3).bit_length()
     factors = n_slots, padded_factors
     none = np.zeros(1, f32), np.empty(0, f32)
     return Slots(
-        keys=np.full(n_keys, -1, np.int64),
-        slot_of_key=np.zeros(n_keys, i32),
+        table=np.full(size, -1, i32),
         columns=np.zeros(n_slots, np.int64),
-        key_of_slot=np.zeros(n_slots, i32),
+        place=np.zeros(n_slots, i32),
         fields=np.zeros(n_slots, i32),
         counts=np.zeros(n_slots, f32),
         params=SlotTable(np.zeros(factors, f32), np.zeros((n_slots, 1), f32), *none, padded_factors),
