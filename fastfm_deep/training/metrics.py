@@ -27,13 +27,22 @@ def logloss(y: Array, raw: Array, weight: Array | None) -> float:
 
 
 def auc(y: Array, raw: Array, weight: Array | None) -> float:
-    """Area under the ROC curve; NaN where all rows that count are of one class."""
-    from sklearn.metrics import roc_auc_score  # takes 0.4 s to import
+    """Area under the ROC curve; NaN where all rows that count are of one class.
 
-    counted = slice(None) if weight is None else weight > 0
-    if len(np.unique(y[counted])) < 2:
+    The share of pairs, one row of each class, whose second class has the higher score; equal scores count half.
+    Computed here, since to import sklearn.metrics alone takes longer than most evaluations.
+    """
+    if not len(y):
         return float("nan")
-    return float(roc_auc_score(y, raw, sample_weight=weight))
+    order = np.argsort(raw)
+    in_order = raw[order]
+    starts = np.flatnonzero(np.r_[True, in_order[1:] != in_order[:-1]])  # of groups of equal scores
+    weights = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64)[order]
+    positive = np.add.reduceat(np.where(y[order] > 0, weights, 0.0), starts)
+    negative = np.add.reduceat(np.where(y[order] > 0, 0.0, weights), starts)
+    below = np.cumsum(negative)
+    n_pairs = below[-1] * positive.sum()
+    return float(positive @ (below - 0.5 * negative) / n_pairs) if n_pairs > 0 else float("nan")
 
 
 def accuracy(y: Array, raw: Array, weight: Array | None) -> float:
