@@ -34,7 +34,7 @@ def ratings(n_rows=400, random_state=0):
 
 def small_data(estimator_class, n_rows=400, random_state=0):
     """Rows and targets that suit an estimator."""
-    return (clicks if estimator_class is FMClassifier else ratings)(n_rows, random_state)
+    return (clicks if issubclass(estimator_class, FMClassifier) else ratings)(n_rows, random_state)
 
 
 def new_model(estimator_class, **parameters):

@@ -130,9 +130,7 @@ def test_missing_labels_among_strings(missing):
 def test_one_class():
     X, _ = clicks(50)
     for label in (1, "yes"):
-        message = (
-            f"y holds one class, {np.array(label)[()]!r}, but a classifier needs two; a chunk of one class is"
-        )
+        message = f"y holds one class, {label!r}, but a classifier needs two; a chunk of one class is"
         assert_refused(new_model(FMClassifier), message, X, np.full(50, label))
     weight = np.arange(50) % 2
     assert_refused(new_model(FMClassifier), "y holds one class", X, np.arange(50) % 2, sample_weight=weight)
@@ -193,18 +191,14 @@ def test_labels_beyond_the_classes():
         lambda: model.partial_fit(X[:50], y[:50] + 1),
         lambda: model.set_params(warm_start=True).fit(X[:50], y[:50] + 1),
     ):
-        with pytest.raises(
-            InputError, match=r"^y\[\d+\]=np.int64\(2\) is none of the classes \[0, 1\]; all labels must"
-        ):
+        with pytest.raises(InputError, match=r"^y\[\d+\]=2 is none of the classes \[0, 1\]; all labels must"):
             bad()
     with pytest.raises(
         InputError, match=r"^classes=\[1, 2\] differ from \[0, 1\], which the model knows; leave them"
     ):
         model.partial_fit(X[:50], y[:50], classes=[1, 2])
     np.testing.assert_array_equal(answers(model, X), before)
-    with pytest.raises(
-        InputError, match=r"^eval_set\[0\] y\[0\]=np.str_\('maybe'\) is none of the classes \[0, 1\]"
-    ):
+    with pytest.raises(InputError, match=r"^eval_set\[0\] y\[0\]='maybe' is none of the classes \[0, 1\]"):
         new_model(FMClassifier).fit(X[:50], y[:50], eval_set=(X, np.array(["maybe"] * 60)))
 
 

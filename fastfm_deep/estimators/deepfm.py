@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastfm_deep import validation
-from fastfm_deep.data.fields import FieldLayout, as_field_layout
+from fastfm_deep.data.fields import FieldLayout
 from fastfm_deep.data.memory import free_memory
 from fastfm_deep.data.pooling import pooled_rows
 from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.estimators.base import BaseFM, Goal
+from fastfm_deep.estimators.field_layouts import read_fields, same_layout
 from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
 from fastfm_deep.model.deep import DeepPart
 from fastfm_deep.model.params import FMModel
@@ -22,6 +23,9 @@ from fastfm_deep.nn.optimizers import OPTIMIZERS, DenseOptimizer
 from fastfm_deep.training.blas import one_blas_thread
 from fastfm_deep.training.deepfm_step import DeepFMStep, DenseStep
 from fastfm_deep.training.fm_step import FMStep
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # What `dnn_learning_rate=None` stands for where the tables have another optimizer, whose rate says nothing here.
 _RATES = {"adam": 0.001, "adagrad": 0.02, "sgd": 0.01}
@@ -44,13 +48,11 @@ class DeepFMMixin(BaseFM):
 
     def _check_hyperparameters(self) -> None:
         super()._check_hyperparameters()
-        units = self.dnn_hidden_units
-        if not isinstance(units, Sequence | np.ndarray) or isinstance(units, str):
-            raise validation.hidden_units_error(units)
+        units = self._hidden_units()
         for layer, size in enumerate(units):
             validation.check_integer(f"dnn_hidden_units[{layer}]", size, minimum=1)
         validation.check_choice("dnn_activation", self.dnn_activation, ACTIVATIONS)
-        if validation.check_real("dnn_dropout", self.dnn_dropout) >= 1.0:
+        if np.float32(validation.check_real("dnn_dropout", self.dnn_dropout)) >= 1.0:  # kernels take float32
             raise validation.dropout_error(self.dnn_dropout)
         validation.check_flag("dnn_batch_norm", self.dnn_batch_norm)
         validation.check_choice("dnn_optimizer", self.dnn_optimizer, OPTIMIZERS)
@@ -58,13 +60,21 @@ class DeepFMMixin(BaseFM):
             validation.check_real("dnn_learning_rate", self.dnn_learning_rate, above=True)
         validation.check_real("l2_reg_dnn", self.l2_reg_dnn)
         validation.check_integer("batch_size", self.batch_size, minimum=1)
-        if len(units) and self.dnn_batch_norm and self.batch_size == 1:
+        if units and self.dnn_batch_norm and self.batch_size == 1:
             raise validation.single_row_norm_error()
-        if len(units) and self.n_factors == 0:
-            raise validation.no_input_error(tuple(units))
+        if units and self.n_factors == 0:
+            raise validation.no_input_error(units)
+
+    def _hidden_units(self) -> tuple[Any, ...]:
+        """The widths as they were given."""
+        units = self.dnn_hidden_units
+        is_sequence = units.ndim == 1 if isinstance(units, np.ndarray) else isinstance(units, Sequence)
+        if not is_sequence or isinstance(units, str | bytes):
+            raise validation.hidden_units_error(units)
+        return tuple(units)
 
     def _fit(self, *arguments: Any, **named: Any) -> Any:
-        if not len(self.dnn_hidden_units):
+        if not self._hidden_units():
             return super()._fit(*arguments, **named)
         with one_blas_thread():
             return super()._fit(*arguments, **named)
@@ -72,27 +82,42 @@ class DeepFMMixin(BaseFM):
     def _read_rows(self, X: Any, reset: bool) -> CsrRows:
         rows = super()._read_rows(X, reset)
         if reset:
-            self.fields_ = None if self.fields is None else as_field_layout(self.fields, self.n_features_in_)
-        return rows if self.fields_ is None else pooled_rows(rows, self.fields_)
+            self.fields_ = read_fields(self.fields, self.n_features_in_)
+        # Most layouts pool by sums; then nothing here need be as long as there are fields.
+        return rows if self.fields_ is None or not self.fields_.pooling else pooled_rows(rows, self.fields_)
 
     def _model_to_train(self, n_features: int, goal: Goal, anew: bool) -> FMModel:
         units = tuple(int(size) for size in self.dnn_hidden_units)
         if anew:
             if units:
-                check_room_for_network(self._shape(units), self.batch_size)
+                check_room_for_network(self._shape(units), min(self.batch_size, len(goal.y)))
             model = super()._model_to_train(n_features, goal, anew)
             if units:
                 model.deep = self._new_network(self._shape(units))
             return model
-        deep = self._model.deep
-        if (deep is None) != (not units) or (deep is not None and deep.shape[:3] != self._shape(units)[:3]):
-            raise validation.changed_network_error(units, () if deep is None else deep.shape.hidden_units)
         model = super()._model_to_train(n_features, goal, anew)
+        deep = model.deep
+        # All but the dropout decides what the parameters are.
+        is_same = (
+            deep is None
+            if not units
+            else deep is not None and deep.shape == self._shape(units)._replace(dropout=deep.shape.dropout)
+        )
+        if not is_same or not self._has_fields_of_model():
+            raise validation.changed_network_error(units, () if deep is None else deep.shape.hidden_units)
         if model.deep is not None:
-            model.deep = self._network_to_train(model.deep, units)
+            # Both models' own: after a divergence the earlier one is back, and what it learned by is as fresh.
+            self._model.deep = model.deep = self._network_to_train(model.deep, units)
         return model
 
+    def _has_fields_of_model(self) -> bool:
+        return self.fields is self.fields_ or same_layout(
+            read_fields(self.fields, self.n_features_in_), self.fields_
+        )
+
     def _shape(self, units: tuple[int, ...]) -> MLPShape:
+        if self.fields_ is not None and not self.fields_.n_fields:
+            raise validation.fieldless_layout_error()
         n_vectors = 2 if self.fields_ is None else self.fields_.n_fields
         return MLPShape(
             n_vectors * self.n_factors,
@@ -121,15 +146,39 @@ class DeepFMMixin(BaseFM):
         )
         return DeepPart(deep.layout, self._shape(units), parameters, running, optimizer)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what `pickle` or joblib kept of an estimator; arrays of the network may be read-only memory maps.
+
+        Kernels are compiled for arrays that can be written, for scoring too. The network is small beside the
+        tables, which stay mapped.
+        """
+        super().__setstate__(state)
+        layout: FieldLayout | None = getattr(self, "fields_", None)
+        if layout is not None:
+            self.fields_ = layout._replace(field_of_column=_in_memory(layout.field_of_column))
+        deep = self._model.deep if self.__sklearn_is_fitted__() else None
+        if deep is None:
+            return
+        deep.layout = self.fields_
+        deep.parameters, deep.running = _in_memory(deep.parameters), _in_memory(deep.running)
+        if deep.optimizer is not None:
+            states = deep.optimizer.states
+            states.update({name: _in_memory(array) for name, array in states.items()})
+
     def _make_step(self, *arguments: Any, **named: Any) -> FMStep:
-        if not len(self.dnn_hidden_units):
+        if not self._hidden_units():
             return super()._make_step(*arguments, **named)
         rate = self.dnn_learning_rate
         if rate is None:
             is_same = self.dnn_optimizer == self.optimizer
             rate = self.learning_rate if is_same else _RATES[self.dnn_optimizer]
-        dense = DenseStep(int(self.batch_size), float(rate), float(self.l2_reg_dnn))
+        n_rows = arguments[1].n_rows
+        dense = DenseStep(int(min(self.batch_size, n_rows)), float(rate), float(self.l2_reg_dnn))
         return DeepFMStep(*arguments, dense=dense, **named)
+
+
+def _in_memory(array: NDArray[Any]) -> NDArray[Any]:
+    return array if array.flags.writeable and type(array) is np.ndarray else np.array(array)
 
 
 def check_room_for_network(shape: MLPShape, batch_size: int) -> None:

@@ -46,6 +46,8 @@ def network_from(
         Header and arrays contradict each other.
     """
     if "network" not in header:
+        if "network_parameters" in arrays:  # without it the scores would be those of another model
+            raise ValueError("found parameters of a network, but not its shape")
         return None
     stored = dict(header["network"])
     with_fields, optimizer_name = stored.pop("with_fields"), stored.pop("optimizer")

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+# Kernels take weights as float32, and gradients near its smallest number change nothing.
+_LEAST_WEIGHT = 1e-30
+
+
 def read_targets(y: Any, n_rows: int, name: str = "y") -> NDArray[Any]:
     """Check that `y` is one column, as long as X."""
     from sklearn.utils.validation import column_or_1d
@@ -127,6 +131,8 @@ def read_weights(weights: Any, n_rows: int, name: str = "sample_weight") -> NDAr
         raise validation.weight_error(name, int(bad[0]), float(numbers[bad[0]]))
     if not numbers.any():
         raise validation.InputError(f"{name} is zero for every row; at least one must be greater than 0.")
+    if numbers.max() < _LEAST_WEIGHT:
+        raise validation.tiny_weights_error(name, float(numbers.max()), _LEAST_WEIGHT)
     return numbers
 
 

@@ -57,6 +57,7 @@ from fastfm_deep.validation.fields import (
     field_number_error,
     field_table_error,
     field_type_error,
+    fieldless_layout_error,
     pooling_count_error,
 )
 from fastfm_deep.validation.files import (
@@ -93,6 +94,7 @@ from fastfm_deep.validation.targets import (
     length_error,
     missing_targets_error,
     target_value_error,
+    tiny_weights_error,
     unknown_label_error,
     weight_error,
 )
@@ -161,6 +163,7 @@ __all__ = [
     "field_room_error",
     "field_table_error",
     "field_type_error",
+    "fieldless_layout_error",
     "fields_option_error",
     "file_kind",
     "hidden_units_error",
@@ -207,6 +210,7 @@ __all__ = [
     "text_path_error",
     "text_unknown_id_error",
     "text_value_error",
+    "tiny_weights_error",
     "twice_stdin_error",
     "uneven_fields_error",
     "unknown_base_error",

@@ -47,3 +47,11 @@ def field_cover_error(found: int, n_features: int) -> InputError:
 def pooling_count_error(found: int, n_fields: int) -> InputError:
     """Say that not every field has its pooling."""
     return InputError(f"pooling names {found} ways, but there are {n_fields} fields; give one for each, or one.")
+
+
+def fieldless_layout_error() -> InputError:
+    """Say that a network would have no inputs."""
+    return InputError(
+        "fields put no column into any field (all are -1), which leaves the network without inputs; give at least "
+        "one column a field, or leave fields=None."
+    )
