@@ -151,10 +151,13 @@ class ReferenceFM:
                 ("w", i), self.weights[i], gradient, settings.l2_linear, settings.l1_linear, settings
             )
             if self.factors.shape[1]:
-                gradient = g * by_factors[i] + settings.l2_factors * self.factors[i]
-                memory = self.memories.setdefault(("v", i), {})
-                self.factors[i] = FACTOR_RULES[settings.rule](self.factors[i], gradient, memory, settings)
+                self.update_factors(i, g * by_factors[i] + settings.l2_factors * self.factors[i], settings)
         return weight * loss(raw, y)
+
+    def update_factors(self, i: int, gradient: np.ndarray, settings: Settings) -> None:
+        """One update of v_i by its gradient, L2 included."""
+        memory = self.memories.setdefault(("v", i), {})
+        self.factors[i] = FACTOR_RULES[settings.rule](self.factors[i], gradient, memory, settings)
 
     def _weight(self, name, value, gradient, l2, l1, settings):
         memory = self.memories.setdefault(name, {})
