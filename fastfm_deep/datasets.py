@@ -20,7 +20,7 @@ _CHUNK = 32_768
 # Variance of the raw score, and the share of each order in it, for order=1, 2 and 3. With noise=1 and a
 # quarter of the rows positive, the probabilities then have an AUC of about 0.80.
 _VARIANCE = 2.6
-_SHARES = ((1.0,), (0.5, 0.5), (0.5, 0.25, 0.25))
+_SHARES = ((1.0,), (0.5, 0.5), (0.25, 0.25, 0.5))
 
 # An id seen in this share of the rows tells half of what a frequent one does, a rare one almost nothing: what
 # hangs on ids seen once or twice no model can learn, and it would only pass for noise.
@@ -42,8 +42,8 @@ def make_ctr(
     """Make click-log-like rows with labels drawn from a planted factorization machine.
 
     The raw score of a row is `b + linear (+ pairs (+ triples))`. Pairs are those of a factorization machine,
-    triples have factors of their own; half of the variance is linear (all of it with `order=1`), the rest
-    lies in the interactions, where a linear model cannot see it.
+    triples have factors of their own. With pairs half of the variance is linear, and half lies where no linear
+    model sees it; with triples half lies where no model of pairs does, and a quarter each is linear and in pairs.
 
     Parameters
     ----------
