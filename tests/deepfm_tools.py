@@ -81,12 +81,12 @@ class Kernels:
         """As the gate of the estimators hands them on."""
         return rows if self.deep.layout is None else pooled_rows(rows, self.deep.layout)
 
-    def fit(self, rows, targets, order, chosen, batch_size) -> np.ndarray:
-        """Micro-batches in this order; the tally."""
+    def fit(self, rows, targets, order, chosen, batch_size, eagerness=0.0) -> np.ndarray:
+        """Micro-batches in this order; the tally. `eagerness` is that for the first layer by columns."""
         rows, order = self.rows(rows), np.asarray(order, np.int32)
         step = SimpleNamespace(
             _deep=self.deep,
-            _dense=SimpleNamespace(batch_size=batch_size),
+            _dense=SimpleNamespace(batch_size=batch_size, eagerness=eagerness),
             _rows=rows,
             _ones=False,
             _of_column=self.deep.fields().of_id,

@@ -25,7 +25,9 @@ def settings_of(loss, rule, **changes):
     return Settings(loss, rule, RATES.get(rule, 0.05), **chosen)
 
 
-def check_fit(seed, loss="logistic", rule="sgd", dense="sgd", batch_size=7, weighted=False, **model_like):
+def check_fit(
+    seed, loss="logistic", rule="sgd", dense="sgd", batch_size=7, weighted=False, eagerness=0.0, **model_like
+):
     """Fit both for two passes over the rows, and compare all there is to compare."""
     rng = np.random.default_rng(seed)
     reference = random_deepfm(rng, **model_like)
@@ -42,7 +44,7 @@ def check_fit(seed, loss="logistic", rule="sgd", dense="sgd", batch_size=7, weig
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         loss_sum += reference.update([dicts[i] for i in batch], targets.y[batch], weight[batch], chosen, network)
-    tally = kernels.fit(rows, targets, order, chosen, batch_size)
+    tally = kernels.fit(rows, targets, order, chosen, batch_size, eagerness)
     np.testing.assert_allclose(tally, [loss_sum, weight.sum()], rtol=TOLERANCE)
     assert_same_model(kernels.params, reference.fm, TOLERANCE)
     assert_same_network(kernels, reference, TOLERANCE)
@@ -77,6 +79,14 @@ def test_any_size_of_micro_batches(batch_size):
 @pytest.mark.parametrize("units", [(1,), (2, 2), (40, 17), (3, 3, 3)])
 def test_any_network(units):
     check_fit(5, "squared", "adagrad", "adam", units=units, pooling=POOLINGS["sum"], batch_norm=len(units) > 1)
+
+
+@pytest.mark.parametrize("units", [(1,), (63, 2), (64,), (65, 3), (130, 2)])
+@pytest.mark.parametrize("n_factors", N_FACTORS)
+def test_first_layer_by_columns(n_factors, units):
+    for pooling, batch_size in itertools.product(("sum", "sqrtn"), (1, 24)):
+        like = {"n_factors": n_factors, "units": units, "pooling": POOLINGS[pooling], "scaled": n_factors == 3}
+        check_fit(7, batch_size=batch_size, eagerness=np.inf, weighted=True, **like)
 
 
 def one_row(columns):

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numba
 
 JIT_ENABLED: bool = not numba.config.DISABLE_JIT
@@ -31,6 +32,14 @@ FLAGS: dict[str, Any] = {
     "fastmath": {"nsz", "arcp", "contract", "afn", "reassoc"},
 }
 _EXACT_FLAGS = FLAGS | {"fastmath": False}
+
+
+def has_feature(name: str) -> bool:
+    """Whether kernels are compiled for a processor with a feature, by LLVM's name."""
+    features = numba.config.CPU_FEATURES
+    if features is not None:
+        return f"+{name}" in str(features).split(",")
+    return bool(llvmlite.binding.get_host_cpu_features().get(name, False))
 
 
 def _source_digest() -> str:

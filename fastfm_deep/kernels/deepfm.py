@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfm_deep.kernels import dense, network
+from fastfm_deep.kernels import dense, first_layer, network
 from fastfm_deep.kernels._jit import kernel, row_function
 from fastfm_deep.kernels.fields import Fields
 from fastfm_deep.kernels.micro_batch import (
@@ -26,6 +26,7 @@ from fastfm_deep.kernels.micro_batch import (
     update_columns,
     update_intercept,
 )
+from fastfm_deep.kernels.network import first_behind, first_products, first_weights
 from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 
 _ONE = np.float32(1.0)
@@ -38,6 +39,7 @@ class BatchRoom(NamedTuple):
     units : float32, the array behind rows.values; (0,) where all of these are 1.
     of_column : int32 (n_features,), the field of each column; (0,) without fields.
     fields : Fields, by slots.
+    first : FirstRoom, for the first layer by columns.
     """
 
     rows: BatchRows
@@ -47,6 +49,7 @@ class BatchRoom(NamedTuple):
     slots: Slots
     out: BatchOut
     network: network.NetworkRoom
+    first: first_layer.FirstRoom
 
 
 @row_function
@@ -82,13 +85,34 @@ def fit_batches(
         out = _first_rows(room.out, n_rows)
         n_slots = take_rows(rows, targets, order, part, params, room.of_column, room.slots, taken, room.units)
         copy_columns(room.slots, n_slots, params, room.of_column, lanes, blocks)
-        gather_rows(taken, room.slots.params, room.fields, out, lanes, blocks)
-        inputs = out.inputs.reshape(n_rows, out.inputs.shape[1] * out.inputs.shape[2])
-        network.forward(net, room.network, inputs, True)
+        n_inputs, n_units = net.widths[0], net.widths[1]
+        factors, n_factors = room.slots.params.factors, out.inputs.shape[2]
+        weights, of_weights = first_weights(net.parameters, net.widths), first_weights(room.network.gradients, net.widths)
+        z, behind = first_products(net, room.network, n_rows), first_behind(net, room.network, n_rows)
+        fields = room.fields
+        by_columns = first_layer.is_worth_it(room.first, n_slots, n_values, n_inputs, n_rows, n_factors, n_units)
+        if by_columns:
+            fields = Fields(fields.of_id, fields.maxed, -1)
+        gather_rows(taken, room.slots.params, fields, out, lanes, blocks)
+        inputs = out.inputs.reshape(n_rows, n_inputs)
+        if by_columns:
+            first_layer.sort_by_field(room.slots.fields, n_slots, room.first.starts, room.first.sorted)
+            first_layer.forward(weights, taken, factors, n_factors, room.first, z)
+        else:
+            np.dot(inputs, weights, z)
+        network.forward_from_first(net, room.network, n_rows, True)
         loss_gradients(targets, order, part, step, params.intercept, room.network.answers, out, tally)
-        network.backward(net, room.network, inputs, out.gradient, True, out.input_grads.reshape(inputs.shape))
+        network.backward_to_first(net, room.network, out.gradient, True)
+        if by_columns:
+            gradients = room.slots.gradients.factors
+            first_layer.backward(
+                weights, taken, factors, n_factors, room.first, behind, of_weights, gradients, lanes, blocks
+            )
+        else:
+            np.dot(inputs.T, behind, of_weights)
+            np.dot(behind, weights.T, out.input_grads.reshape(inputs.shape))
         dense.update(net.parameters, states, room.network.gradients, _ONE / np.float32(n_rows), dense_step)
-        scatter_rows(taken, room.fields, room.slots, out, out.input_grads, lanes, blocks)
+        scatter_rows(taken, fields, room.slots, out, out.input_grads, lanes, blocks)
         update_columns(room.slots, n_slots, params, step, lanes, blocks)
         update_intercept(params.intercept, out.gradient, step)
         at += n_rows

@@ -30,7 +30,7 @@ class Fields(NamedTuple):
 
     of_id : int32 array; -1 for no field. Empty where there are none.
     maxed : uint8 array (n_fields,), 1 for fields of which the largest counts; empty where there are none.
-    n_fields : int; 0 for the pooled vectors of a whole row.
+    n_fields : int; 0 for the pooled vectors of a whole row, -1 for no vectors at all.
     """
 
     of_id: np.ndarray
@@ -114,7 +114,7 @@ def scatter_row_lanes(rows, row, params, fields, found, grads, gradient, table, 
         id = np.intp(ln.at(pointers.indices, p))
         x = value_at(pointers, tables, p)
         ln.put(to_linear, id, ln.at(to_linear, id) + gradient * x)
-        field = np.intp(0)
+        field = np.intp(n_fields)
         if n_fields > 0:
             field = np.intp(ln.at(of_id, id))
         for block in range(tables.n_blocks):
@@ -184,7 +184,7 @@ def scatter_row_plain(rows, row, params, fields, found, grads, gradient, table, 
         id = rows.indices[p]
         x = rows.values[p] * (params.inverse_scale[id] if scaled else np.float32(1.0))
         table.linear[id] += gradient * x
-        field = fields.of_id[id] if fields.n_fields > 0 else 0
+        field = fields.of_id[id] if fields.n_fields > 0 else fields.n_fields
         for f in range(params.padded_factors):
             vx = params.factors[id, f] * x
             g = gradient + (grads[1, f] if fields.n_fields == 0 else _ZERO)

@@ -184,20 +184,44 @@ def normalise_back(behind, gamma, normalised, factor, gradients, column, of_batc
 @kernel
 def forward(network, room, x, training):
     """Answers to rows x (n_rows, n_inputs), in room.answers; with `training`, drop outs and batch statistics."""
-    n_rows = len(x)
+    np.dot(x, first_weights(network.parameters, network.widths), first_products(network, room, len(x)))
+    forward_from_first(network, room, len(x), training)
+
+
+@row_function
+def first_weights(flat, widths):
+    """The weights of the first layer (n_inputs, n_units), or their gradients."""
+    return _matrix(flat, 0, widths[0], widths[1])
+
+
+@row_function
+def first_products(network, room, n_rows):
+    """Where the products of the first layer are expected, (n_rows, n_units)."""
+    return _matrix(room.slopes, 0, n_rows, network.widths[1])
+
+
+@row_function
+def first_behind(network, room, n_rows):
+    """Where `backward_to_first` leaves the gradients of these products."""
+    return _matrix(room.back[(len(network.widths) - 3) % 2], 0, n_rows, network.widths[1])
+
+
+@kernel
+def forward_from_first(network, room, n_rows, training):
+    """`forward` where the products of the first layer lie there."""
     widths = network.widths
     n_layers = len(widths) - 2
     weight_at, vector_at, unit_at = 0, _n_weights(widths), 0
     key = next_key(room.stream) if training and network.dropout > _ZERO else np.uint64(0)
     n_vectors = 2 if network.batch_norm else 1
-    hidden = x
     for layer in range(n_layers):
         n_inputs, n_units = widths[layer], widths[layer + 1]
-        weights = _matrix(network.parameters, weight_at, n_inputs, n_units)
         vectors = _matrix(network.parameters, vector_at, n_vectors, n_units)
         z = _matrix(room.slopes, unit_at * n_rows, n_rows, n_units)
         out = _matrix(room.outs, unit_at * n_rows, n_rows, n_units)
-        np.dot(hidden, weights, z)
+        if layer > 0:
+            hidden = _matrix(room.outs, (unit_at - n_inputs) * n_rows, n_rows, n_inputs)
+            np.dot(hidden, _matrix(network.parameters, weight_at, n_inputs, n_units), z)
         if network.batch_norm:
             normalised = _matrix(room.normalised, unit_at * n_rows, n_rows, n_units)
             running = _matrix(network.running, 2 * unit_at, 2, n_units)
@@ -206,12 +230,12 @@ def forward(network, room, x, training):
         activate(network.activation, z, vectors[n_vectors - 1], out)
         if training and network.dropout > _ZERO:
             drop_out(network.dropout, mixed_bits(key, layer), out.reshape(out.size), z.reshape(z.size))
-        hidden = out
         weight_at += n_inputs * n_units
         vector_at += n_vectors * n_units
         unit_at += n_units
-    final = network.parameters[weight_at : weight_at + widths[n_layers]]
-    np.dot(hidden, final, room.answers[:n_rows])
+    n_units = widths[n_layers]
+    final = network.parameters[weight_at : weight_at + n_units]
+    np.dot(_matrix(room.outs, (unit_at - n_units) * n_rows, n_rows, n_units), final, room.answers[:n_rows])
     bias = network.parameters[len(network.parameters) - 1]
     for i in range(n_rows):
         room.answers[i] += bias
@@ -220,7 +244,16 @@ def forward(network, room, x, training):
 @kernel
 def backward(network, room, x, gradient, training, grads):
     """From ∂loss/∂answer (n_rows,) to room.gradients and to ∂loss/∂x, in `grads`; after `forward`, once."""
-    n_rows = len(x)
+    backward_to_first(network, room, gradient, training)
+    behind = first_behind(network, room, len(x))
+    np.dot(x.T, behind, first_weights(room.gradients, network.widths))
+    np.dot(behind, first_weights(network.parameters, network.widths).T, grads)
+
+
+@kernel
+def backward_to_first(network, room, gradient, training):
+    """`backward` without the gradients of the first weights and of x: as far as `first_behind`."""
+    n_rows = len(gradient)
     widths = network.widths
     n_layers = len(widths) - 2
     n_vectors = 2 if network.batch_norm else 1
@@ -257,16 +290,12 @@ def backward(network, room, x, gradient, training, grads):
             normalise_back(behind, gamma, normalised, factor, of_vectors, room.column, of_batch)
         else:
             _add_up(behind, of_vectors[0])
-        weights = _matrix(network.parameters, weight_at, n_inputs, n_units)
-        of_weights = _matrix(room.gradients, weight_at, n_inputs, n_units)
-        if layer == 0:
-            np.dot(x.T, behind, of_weights)
-            np.dot(behind, weights.T, grads)
-        else:
+        if layer > 0:
             before = (unit_at - n_inputs) * n_rows
+            of_weights = _matrix(room.gradients, weight_at, n_inputs, n_units)
             np.dot(_matrix(room.outs, before, n_rows, n_inputs).T, behind, of_weights)
             further = _matrix(room.back[(n_layers - layer) % 2], 0, n_rows, n_inputs)
-            np.dot(behind, weights.T, further)
+            np.dot(behind, _matrix(network.parameters, weight_at, n_inputs, n_units).T, further)
             slopes = _matrix(room.slopes, before, n_rows, n_inputs)
             for i in range(np.uintp(n_rows)):
                 for j in range(np.uintp(n_inputs)):

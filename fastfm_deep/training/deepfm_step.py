@@ -14,6 +14,7 @@ import numpy as np
 
 from fastfm_deep.kernels import deepfm
 from fastfm_deep.kernels.deepfm import BatchRoom
+from fastfm_deep.kernels.first_layer import UNITS, FirstRoom
 from fastfm_deep.kernels.micro_batch import BatchRows, Slots, SlotTable, count_rows
 from fastfm_deep.model.deep import DeepPart, batch_out, network_room
 from fastfm_deep.nn.mlp import start_parameters
@@ -25,12 +26,17 @@ if TYPE_CHECKING:
 _ONE = np.float32(1.0)
 
 
+# More columns than this, and what the first layer computes of them would not stay in the cache.
+_MOST_SLOTS = 1 << 17
+
+
 class DenseStep(NamedTuple):
     """How the network is trained."""
 
     batch_size: int
     learning_rate: float
     l2: float
+    eagerness: float = 1.0  # to compute the first layer by columns; 0 never does
 
 
 class DeepFMStep(FMStep):
@@ -170,6 +176,22 @@ class _Room:
             slots,
             self._out,
             self._network,
+            self._first_room(len(slots.columns)),
+        )
+
+    def _first_room(self, n_slots: int) -> FirstRoom:
+        """Room to compute the first layer by columns, or none."""
+        step, f32 = self._step, np.float32
+        deep, n_factors = step._deep, step.model.n_factors
+        is_possible = deep.layout is not None and not deep.layout.fields_with("max").any()
+        n_slots = n_slots if is_possible and n_slots <= _MOST_SLOTS else 0
+        return FirstRoom(
+            products=np.zeros((n_slots, UNITS), f32),
+            sorted=np.zeros(n_slots, np.int32),
+            starts=np.zeros(deep.n_vectors + 2, np.int64),
+            packed=np.zeros((max(1, n_factors), UNITS), f32),
+            turned=np.zeros((UNITS, step.model.params.padded_factors), f32),
+            eagerness=step._dense.eagerness,
         )
 
 
