@@ -56,63 +56,70 @@ class DenseStep(NamedTuple):
 @kernel
 def update(parameters, states, gradients, scale, step):
     """One update by `scale` times the gradients (+ l2·p), with the rule of `step`."""
-    if step.rule == SGD:
-        _update_sgd(parameters, states.first, gradients, scale, step)
-    elif step.rule == ADAGRAD:
-        _update_adagrad(parameters, states.first, gradients, scale, step)
-    else:
-        _update_adam(parameters, states, gradients, scale, step)
+    if step.rule == ADAM:
+        states.t[0] += 1
+    # Two spans, so that no loop asks for each parameter whether it decays.
+    n_decayed = np.uintp(step.n_decayed)
+    none = parameters.dtype.type(0.0)
+    for first, end, l2 in ((np.uintp(0), n_decayed, step.l2), (n_decayed, np.uintp(len(parameters)), none)):
+        if step.rule == SGD:
+            _update_sgd(parameters, states.first, gradients, scale, step, (first, end), l2)
+        elif step.rule == ADAGRAD:
+            _update_adagrad(parameters, states.first, gradients, scale, step, (first, end), l2)
+        else:
+            _update_adam(parameters, states, gradients, scale, step, (first, end), l2)
 
 
 @row_function
-def flushed(number):
-    """The number, or 0 where it is smaller than `TINY`."""
-    return number if abs(number) > TINY else number * 0
+def flushed(number, tiny):
+    """The number, or 0 where it is smaller than `tiny`; NaN stays NaN.
+
+    `tiny` is of the type of the number, as everything here: one float64 among them, even the product with an
+    integer 0, and whole loops are computed in float64.
+    """
+    return tiny - tiny if abs(number) < tiny else number
 
 
 @row_function
-def _gradient(i, parameters, gradients, scale, step):
-    return scale * gradients[i] + (step.l2 * parameters[i] if i < np.uintp(step.n_decayed) else step.l2 * 0)
-
-
-@row_function
-def _update_sgd(parameters, velocity, gradients, scale, step):
+def _update_sgd(parameters, velocity, gradients, scale, step, span, l2):
     """U = momentum·u + g, p -= rate·u (Sutskever et al., ICML 2013)."""
-    for i in range(np.uintp(len(parameters))):
-        u = step.momentum * velocity[i] + _gradient(i, parameters, gradients, scale, step)
-        velocity[i] = flushed(u)
-        parameters[i] = flushed(parameters[i] - step.learning_rate * u)
+    tiny = parameters.dtype.type(TINY)
+    for i in range(span[0], span[1]):
+        u = step.momentum * velocity[i] + scale * gradients[i] + l2 * parameters[i]
+        velocity[i] = flushed(u, tiny)
+        parameters[i] = flushed(parameters[i] - step.learning_rate * u, tiny)
 
 
 @row_function
-def _update_adagrad(parameters, squares, gradients, scale, step):
+def _update_adagrad(parameters, squares, gradients, scale, step, span, l2):
     """G += g², p -= rate·g / sqrt(G) (Duchi et al., JMLR 12, 2011)."""
-    for i in range(np.uintp(len(parameters))):
-        g = _gradient(i, parameters, gradients, scale, step)
+    tiny = parameters.dtype.type(TINY)
+    for i in range(span[0], span[1]):
+        g = scale * gradients[i] + l2 * parameters[i]
         grown = squares[i] + g * g
         squares[i] = grown
-        parameters[i] = flushed(parameters[i] - step.learning_rate * g / math.sqrt(grown))
+        parameters[i] = flushed(parameters[i] - step.learning_rate * g / math.sqrt(grown), tiny)
 
 
 @row_function
-def _update_adam(parameters, states, gradients, scale, step):
+def _update_adam(parameters, states, gradients, scale, step, span, l2):
     """m, u: moving averages of g and g²; p -= rate·m / (sqrt(u) + epsilon) (Kingma & Ba, arXiv 1412.6980).
 
     Rate and epsilon have the bias correction of section 2: rate·sqrt(1 - d2^t) / (1 - d1^t), and
     epsilon·sqrt(1 - d2^t).
     """
     m, u = states.first, states.second
-    states.t[0] += 1
     t = float(states.t[0])
     root = math.sqrt(1.0 - math.pow(_DECAY[1], t))
     number = parameters.dtype.type
     rate = number(step.learning_rate * root / (1.0 - math.pow(_DECAY[0], t)))
     epsilon = number(_EPSILON * root)
     new_m, new_u = number(1.0 - _DECAY[0]), number(1.0 - _DECAY[1])
-    for i in range(np.uintp(len(parameters))):
-        g = _gradient(i, parameters, gradients, scale, step)
+    tiny = parameters.dtype.type(TINY)
+    for i in range(span[0], span[1]):
+        g = scale * gradients[i] + l2 * parameters[i]
         grown_m = m[i] + (g - m[i]) * new_m
         grown_u = u[i] + (g * g - u[i]) * new_u
-        m[i] = flushed(grown_m)
-        u[i] = flushed(grown_u)
-        parameters[i] = flushed(parameters[i] - rate * grown_m / (math.sqrt(grown_u) + epsilon))
+        m[i] = flushed(grown_m, tiny)
+        u[i] = flushed(grown_u, tiny)
+        parameters[i] = flushed(parameters[i] - rate * grown_m / (math.sqrt(grown_u) + epsilon), tiny)
