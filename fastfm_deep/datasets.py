@@ -26,6 +26,10 @@ _SHARES = ((1.0,), (0.5, 0.5), (0.25, 0.25, 0.5))
 # hangs on ids seen once or twice no model can learn, and it would only pass for noise.
 _HALF_STRENGTH = 5e-3
 
+# By degree: how much fields differ in what they tell, the deviation of its logarithm. A few carry most of it;
+# of triples there are thousands, and none could be learned if all were as weak as each other.
+_SPREADS = (1.0, 1.0, 2.0)
+
 
 def make_ctr(
     n_rows: int,
@@ -43,7 +47,8 @@ def make_ctr(
 
     The raw score of a row is `b + linear (+ pairs (+ triples))`. Pairs are those of a factorization machine,
     triples have factors of their own. With pairs half of the variance is linear, and half lies where no linear
-    model sees it; with triples half lies where no model of pairs does, and a quarter each is linear and in pairs.
+    model sees it; with triples half lies where no model of pairs does, most of it in a few fields and their
+    frequent ids, and a quarter each is linear and in pairs.
 
     Parameters
     ----------
@@ -190,12 +195,11 @@ def _scaled_vectors(
     fields: list[_Field], length: int, degree: int, variance: float, rng: np.random.Generator
 ) -> list[NDArray[np.float32]]:
     """Vectors (size, length) of each field whose terms of one degree have this variance."""
-    # Fields differ in what they tell: a few carry most of it.
-    strengths = rng.lognormal(0.0, 1.0, len(fields))
+    strengths = rng.lognormal(0.0, _SPREADS[degree - 1], len(fields))
     vectors, covariances = [], []
     for field, strength in zip(fields, strengths, strict=True):
         table = rng.standard_normal((len(field.frequency), length), dtype=np.float32)
-        table *= (strength * np.sqrt(field.frequency / (field.frequency + _HALF_STRENGTH)))[:, None]
+        table *= (strength * _id_strengths(field.frequency, degree))[:, None]
         table -= (field.frequency @ table).astype(np.float32)
         vectors.append(table)
         covariances.append((table.T * field.frequency) @ table)
@@ -207,6 +211,13 @@ def _scaled_vectors(
         for table in vectors:
             table *= np.float32((variance / found) ** (0.5 / degree))
     return vectors
+
+
+def _id_strengths(frequency: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
+    if degree < 3:
+        return np.sqrt(frequency / (frequency + _HALF_STRENGTH))
+    # Three ids meet as seldom as the product of their frequencies: only of the most frequent often enough.
+    return (frequency / (1.0 + frequency)) ** 2
 
 
 def _symmetric_polynomial(powers: list[Any], degree: int) -> Any:

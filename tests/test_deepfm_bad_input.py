@@ -73,7 +73,6 @@ RULES = {
         (-1, "{}=-1 must be at least 1."),
         (1.5, "{}=1.5 must be an integer of at least 1."),
         ("all", "{}='all' must be an integer"),
-        (None, "{}=None must be an integer"),
     ],
 }
 

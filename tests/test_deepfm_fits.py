@@ -129,6 +129,15 @@ def test_the_optimizer_of_the_network_may_change(estimator_class, dnn_optimizer)
     assert not np.array_equal(numbers(model)[0], network)
 
 
+def test_micro_batches_of_small_data_are_small():
+    """Without a `batch_size`: the bits are those of the size that the documentation names."""
+    for n_rows, size in ((20, 20), (700, 32), (2500, 39), (40_000, 256)):
+        X, y, fields = make_ctr(n_rows, 4, 30, random_state=0)
+        like = {"fields": fields, "dnn_hidden_units": (3,), "n_epochs": 1}
+        model, expected = (new_deep(DeepFMClassifier, **like, batch_size=given) for given in (None, size))
+        assert_same_network(model.fit(X, y), expected.fit(X, y))
+
+
 def test_rates_that_are_not_given():
     """The tables' own where the optimizers are the same, else one that suits the network's."""
     X, y = clicks(60)

@@ -223,12 +223,12 @@ def _check_network(estimator: Any, layout: FieldLayout | None) -> None:
     """See that there is room for a network of so many fields; libffm text may have more, and is measured later."""
     units = tuple(getattr(estimator, "dnn_hidden_units", ()))
     if units:
-        from fastfm_deep.estimators.deepfm import check_room_for_network
+        from fastfm_deep.estimators.deepfm import batch_rows, check_room_for_network
         from fastfm_deep.nn.mlp import MLPShape
 
         n_inputs = estimator.n_factors * (1 if layout is None else layout.n_fields)
         shape = MLPShape(n_inputs, units, estimator.dnn_activation, 0.0, False)
-        check_room_for_network(shape, estimator.batch_size)
+        check_room_for_network(shape, batch_rows(estimator.batch_size, 1 << 62))
 
 
 def _check_labels(groups: dict[str, list[str]], data: texts.TextSets) -> None:
@@ -270,7 +270,7 @@ def _settings(estimator: Any, given: dict[str, Any]) -> str:
         "init_std",
     )
     if hasattr(estimator, "dnn_hidden_units"):
-        always += ("dnn_hidden_units", "dnn_activation", "batch_size")
+        always += ("dnn_hidden_units", "dnn_activation")
     values = estimator.get_params()
     shown = [f"{name}={values[name]}" for name in dict.fromkeys([*always, *given])]
     text = f"{type(estimator).__name__}: {', '.join(shown)}"

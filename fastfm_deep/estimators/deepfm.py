@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 # What `dnn_learning_rate=None` stands for where the tables have another optimizer, whose rate says nothing here.
 _RATES = {"adam": 0.001, "adagrad": 0.02, "sgd": 0.01}
 
+# What `batch_size=None` stands for: of many rows the largest, of few so many that an epoch has updates enough.
+_BATCH_SIZES = (32, 256)
+_LEAST_UPDATES = 64
+
 
 class DeepFMMixin(BaseFM):
     """What makes a factorization machine a DeepFM: a network on the same factors."""
@@ -42,7 +46,7 @@ class DeepFMMixin(BaseFM):
     dnn_optimizer: str
     dnn_learning_rate: float | None
     l2_reg_dnn: float
-    batch_size: int
+    batch_size: int | None
     # Set by fit.
     fields_: FieldLayout | None
 
@@ -59,7 +63,8 @@ class DeepFMMixin(BaseFM):
         if self.dnn_learning_rate is not None:
             validation.check_real("dnn_learning_rate", self.dnn_learning_rate, above=True)
         validation.check_real("l2_reg_dnn", self.l2_reg_dnn)
-        validation.check_integer("batch_size", self.batch_size, minimum=1)
+        if self.batch_size is not None:
+            validation.check_integer("batch_size", self.batch_size, minimum=1)
         if units and self.dnn_batch_norm and self.batch_size == 1:
             raise validation.single_row_norm_error()
         if units and self.n_factors == 0:
@@ -90,7 +95,7 @@ class DeepFMMixin(BaseFM):
         units = tuple(int(size) for size in self.dnn_hidden_units)
         if anew:
             if units:
-                check_room_for_network(self._shape(units), min(self.batch_size, len(goal.y)))
+                check_room_for_network(self._shape(units), batch_rows(self.batch_size, len(goal.y)))
             model = super()._model_to_train(n_features, goal, anew)
             if units:
                 model.deep = self._new_network(self._shape(units))
@@ -172,13 +177,21 @@ class DeepFMMixin(BaseFM):
         if rate is None:
             is_same = self.dnn_optimizer == self.optimizer
             rate = self.learning_rate if is_same else _RATES[self.dnn_optimizer]
-        n_rows = arguments[1].n_rows
-        dense = DenseStep(int(min(self.batch_size, n_rows)), float(rate), float(self.l2_reg_dnn))
+        n_rows = batch_rows(self.batch_size, arguments[1].n_rows)
+        dense = DenseStep(n_rows, float(rate), float(self.l2_reg_dnn))
         return DeepFMStep(*arguments, dense=dense, **named)
 
 
 def _in_memory(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.flags.writeable and type(array) is np.ndarray else np.array(array)
+
+
+def batch_rows(batch_size: int | None, n_rows: int) -> int:
+    """Rows of a micro-batch of data of `n_rows`."""
+    if batch_size is None:
+        least, most = _BATCH_SIZES
+        batch_size = min(max(n_rows // _LEAST_UPDATES, least), most)
+    return int(min(batch_size, n_rows))
 
 
 def check_room_for_network(shape: MLPShape, batch_size: int) -> None:
@@ -217,10 +230,11 @@ class DeepFMClassifier(DeepFMMixin, FMClassifier):
     dnn_learning_rate : float, optional
         Step size of the network. None: `learning_rate` where `optimizer` is the same as `dnn_optimizer`, else
         0.001 for "adam", 0.02 for "adagrad" and 0.01 for "sgd".
-    l2_reg_dnn : float
+    l2_reg_dnn : float, default 1e-4
         L2 penalty of the network's weights, not of its biases.
-    batch_size : int, default 256
-        Rows of a micro-batch, of which one update is made.
+    batch_size : int, optional
+        Rows of a micro-batch, of which one update is made. None: 256, or of fewer than 16,384 rows a 64th of
+        them, but at least 32.
     optimizer, learning_rate, n_epochs, l2_reg_linear, l2_reg_factors, l1_reg_linear, init_std, \
 early_stopping_rounds, eval_metric, class_weight, warm_start, n_jobs, random_state, on_divergence, verbose
         As for `FMClassifier`.
@@ -256,8 +270,8 @@ early_stopping_rounds, eval_metric, class_weight, warm_start, n_jobs, random_sta
         dnn_batch_norm: bool = False,
         dnn_optimizer: str = "adam",
         dnn_learning_rate: float | None = None,
-        l2_reg_dnn: float = 0.0,
-        batch_size: int = 256,
+        l2_reg_dnn: float = 1e-4,
+        batch_size: int | None = None,
         optimizer: str = "adagrad",
         learning_rate: float = 0.07,
         n_epochs: int = 5,
@@ -344,8 +358,8 @@ early_stopping_rounds, eval_metric, warm_start, n_jobs, random_state, on_diverge
         dnn_batch_norm: bool = False,
         dnn_optimizer: str = "adam",
         dnn_learning_rate: float | None = None,
-        l2_reg_dnn: float = 0.0,
-        batch_size: int = 256,
+        l2_reg_dnn: float = 1e-4,
+        batch_size: int | None = None,
         optimizer: str = "adagrad",
         learning_rate: float = 0.07,
         n_epochs: int = 5,

@@ -87,7 +87,10 @@ def fit_batches(
         copy_columns(room.slots, n_slots, params, room.of_column, lanes, blocks)
         n_inputs, n_units = net.widths[0], net.widths[1]
         factors, n_factors = room.slots.params.factors, out.inputs.shape[2]
-        weights, of_weights = first_weights(net.parameters, net.widths), first_weights(room.network.gradients, net.widths)
+        weights, of_weights = (
+            first_weights(net.parameters, net.widths),
+            first_weights(room.network.gradients, net.widths),
+        )
         z, behind = first_products(net, room.network, n_rows), first_behind(net, room.network, n_rows)
         fields = room.fields
         by_columns = first_layer.is_worth_it(room.first, n_slots, n_values, n_inputs, n_rows, n_factors, n_units)

@@ -38,7 +38,8 @@ _VALUE_COST = 3.0
 class FirstRoom(NamedTuple):
     """What one thread needs for the first layer of a micro-batch.
 
-    products : float32 (n, UNITS), of each slot; then what it collects of gradients. (0, UNITS) where it is never used.
+    products : float32 (n, UNITS), of each slot; then the gradients it collects. (0, UNITS) where this way is never
+        taken.
     sorted : int32 (n,), slots by field; starts : int64 (n_fields + 2,), where those of field f - 1 start.
     packed : float32 (n_factors, UNITS); turned : float32 (UNITS, padded_factors).
     eagerness : float, how many times the work of the usual way this one may seem to be.
@@ -101,7 +102,7 @@ def forward(weights, rows, factors, n_factors, room, z):
 
 @kernel
 def backward(weights, rows, factors, n_factors, room, behind, of_weights, gradients, lanes, blocks):
-    """From ∂loss/∂z in `behind` to that of the weights, and to those of the factors, which are added to `gradients`."""
+    """From ∂loss/∂z in `behind` to that of the weights, and of the factors, which is added to `gradients`."""
     n_units, starts = weights.shape[1], room.starts
     n_slots = starts[len(starts) - 1]
     for unit in range(0, n_units, UNITS):
@@ -152,7 +153,7 @@ def _turn(weights, row, n_factors, unit, turned):
 
 
 def multiply_slots_plain(factors, n_factors, sorted_slots, first, end, packed, products):
-    """v W of the slots of one field, into `products`."""
+    """The products v W of the slots of one field."""
     for place in range(first, end):
         slot = sorted_slots[place]
         for u in range(UNITS):
@@ -227,7 +228,7 @@ def _add(left, right):
 
 @row_function
 def _add_scaled(totals, x, units):
-    """totals + x units."""
+    """Return totals + x units."""
     wide = ln.splat(_WIDE, x)
     return ln.add(totals[0], ln.multiply(wide, units[0])), ln.add(totals[1], ln.multiply(wide, units[1]))
 
@@ -337,7 +338,7 @@ def add_up_products_lanes(factors, n_factors, sorted_slots, first, end, products
 
 @row_function
 def _add_each(totals, products, slots, u, lanes, vector):
-    """totals + the products of each of four slots for unit u, times `vector`."""
+    """Return totals + the products of each of four slots for unit u, times `vector`."""
     return (
         ln.add(totals[0], ln.multiply(ln.splat(lanes, ln.at(products, slots[0] * UNITS + u)), vector)),
         ln.add(totals[1], ln.multiply(ln.splat(lanes, ln.at(products, slots[1] * UNITS + u)), vector)),

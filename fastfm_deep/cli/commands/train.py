@@ -109,7 +109,8 @@ def train(
         float | None, typer.Option(metavar="X", help="L2 penalty of the network's weights (deepfm).")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Rows of a micro-batch, of which one update is made (deepfm).")
+        int | None,
+        typer.Option(metavar="N", help="Rows of an update; default: 256, fewer for small data (deepfm)."),
     ] = None,
     fields: Annotated[
         list[str] | None,
