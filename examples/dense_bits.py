@@ -32,6 +32,7 @@ model = DeepFMClassifier(
     learning_rate=0.005,
     init_std=0.1,
     l2_reg_factors=0.0,
+    l2_reg_dnn=0.0,  # sigmoids start flat: the penalty would outweigh the little that they learn at first
     n_epochs=40,
     n_jobs=1,  # with one thread and a seed the result repeats
     random_state=0,

@@ -231,7 +231,8 @@ class DeepFMClassifier(DeepFMMixin, FMClassifier):
         Step size of the network. None: `learning_rate` where `optimizer` is the same as `dnn_optimizer`, else
         0.001 for "adam", 0.02 for "adagrad" and 0.01 for "sgd".
     l2_reg_dnn : float, default 1e-4
-        L2 penalty of the network's weights, not of its biases.
+        L2 penalty of the network's weights, not of its biases, at each update. Sigmoid layers on few rows, whose
+        gradients are small at first, may need 0.
     batch_size : int, optional
         Rows of a micro-batch, of which one update is made. None: 256, or of fewer than 16,384 rows a 64th of
         them, but at least 32.
