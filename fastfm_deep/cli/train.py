@@ -223,7 +223,7 @@ def _check_network(estimator: Any, layout: FieldLayout | None) -> None:
     """See that there is room for a network of so many fields; libffm text may have more, and is measured later."""
     units = tuple(getattr(estimator, "dnn_hidden_units", ()))
     if units:
-        from fastfm_deep.estimators.deepfm import batch_rows, check_room_for_network
+        from fastfm_deep.estimators.network_defaults import batch_rows, check_room_for_network
         from fastfm_deep.nn.mlp import MLPShape
 
         n_inputs = estimator.n_factors * (1 if layout is None else layout.n_fields)

@@ -9,12 +9,12 @@ import numpy as np
 
 from fastfm_deep import validation
 from fastfm_deep.data.fields import FieldLayout
-from fastfm_deep.data.memory import free_memory
 from fastfm_deep.data.pooling import pooled_rows
 from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.estimators.base import BaseFM, Goal
 from fastfm_deep.estimators.field_layouts import read_fields, same_layout
 from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+from fastfm_deep.estimators.network_defaults import RATES, batch_rows, check_room_for_network
 from fastfm_deep.model.deep import DeepPart
 from fastfm_deep.model.params import FMModel
 from fastfm_deep.nn.activations import ACTIVATIONS
@@ -26,13 +26,6 @@ from fastfm_deep.training.fm_step import FMStep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# What `dnn_learning_rate=None` stands for where the tables have another optimizer, whose rate says nothing here.
-_RATES = {"adam": 0.001, "adagrad": 0.02, "sgd": 0.01}
-
-# What `batch_size=None` stands for: of many rows the largest, of few so many that an epoch has updates enough.
-_BATCH_SIZES = (32, 256)
-_LEAST_UPDATES = 64
 
 
 class DeepFMMixin(BaseFM):
@@ -176,7 +169,7 @@ class DeepFMMixin(BaseFM):
         rate = self.dnn_learning_rate
         if rate is None:
             is_same = self.dnn_optimizer == self.optimizer
-            rate = self.learning_rate if is_same else _RATES[self.dnn_optimizer]
+            rate = self.learning_rate if is_same else RATES[self.dnn_optimizer]
         n_rows = batch_rows(self.batch_size, arguments[1].n_rows)
         dense = DenseStep(n_rows, float(rate), float(self.l2_reg_dnn))
         return DeepFMStep(*arguments, dense=dense, **named)
@@ -184,24 +177,6 @@ class DeepFMMixin(BaseFM):
 
 def _in_memory(array: NDArray[Any]) -> NDArray[Any]:
     return array if array.flags.writeable and type(array) is np.ndarray else np.array(array)
-
-
-def batch_rows(batch_size: int | None, n_rows: int) -> int:
-    """Rows of a micro-batch of data of `n_rows`."""
-    if batch_size is None:
-        least, most = _BATCH_SIZES
-        batch_size = min(max(n_rows // _LEAST_UPDATES, least), most)
-    return int(min(batch_size, n_rows))
-
-
-def check_room_for_network(shape: MLPShape, batch_size: int) -> None:
-    """Refuse a network that cannot fit into memory, before anything is allocated."""
-    # Weights, gradient, two states and a copy; activations and their gradients of a micro-batch.
-    width = shape.n_inputs + sum(shape.hidden_units)
-    n_bytes = 4 * (5 * shape.n_parameters + 4 * batch_size * width)
-    free = free_memory()
-    if n_bytes > free:
-        raise validation.network_too_large_error(shape.n_inputs, shape.hidden_units, n_bytes, free)
 
 
 class DeepFMClassifier(DeepFMMixin, FMClassifier):

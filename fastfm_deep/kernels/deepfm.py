@@ -15,19 +15,16 @@ from fastfm_deep.kernels._jit import kernel, row_function
 from fastfm_deep.kernels.fields import Fields
 from fastfm_deep.kernels.micro_batch import (
     BatchOut,
-    BatchRows,
-    Slots,
-    copy_columns,
     count_rows,
     gather_rows,
     loss_gradients,
     scatter_rows,
-    take_rows,
     update_columns,
     update_intercept,
 )
 from fastfm_deep.kernels.network import first_behind, first_products, first_weights
 from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
+from fastfm_deep.kernels.slots import BatchRows, Slots, copy_columns, take_rows
 
 _ONE = np.float32(1.0)
 

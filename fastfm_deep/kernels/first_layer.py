@@ -2,7 +2,7 @@
 
 Rows of click logs name the same columns again and again: of the non-zeros of a micro-batch some quarter are
 different ones. The first layer is linear, z = Σ x_i (v_i W_field(i)), so v_i W_field(i) is computed once for each
-*slot* (see `micro_batch`), and a row adds up those of its columns. On the way back a slot collects Σ x ∂z of its
+*slot* (see `slots`), and a row adds up those of its columns. On the way back a slot collects Σ x ∂z of its
 rows, and the products with v_i and W_field are taken once. The field vectors themselves never come to be.
 
 Units are taken `UNITS` at a time, so that what all slots have of them stays in the cache. Each loop stands here

@@ -15,7 +15,8 @@ import numpy as np
 from fastfm_deep.kernels import deepfm
 from fastfm_deep.kernels.deepfm import BatchRoom
 from fastfm_deep.kernels.first_layer import UNITS, FirstRoom
-from fastfm_deep.kernels.micro_batch import BatchRows, Slots, SlotTable, count_rows
+from fastfm_deep.kernels.micro_batch import count_rows
+from fastfm_deep.kernels.slots import BatchRows, Slots, SlotTable
 from fastfm_deep.model.deep import DeepPart, batch_out, network_room
 from fastfm_deep.nn.mlp import start_parameters
 from fastfm_deep.training.fm_step import FMStep
