@@ -203,7 +203,7 @@ class ReferenceDeepFM:
         fm.intercept = fm._weight("w0", fm.intercept, by_intercept, 0.0, 0.0, chosen)
         for i in found.weights:
             n = sum(1 for row in rows if i in row)
-            share, times = (1.0 / n, 1) if is_sgd else (1.0, n)
+            share, times = (1.0 / n, 1.0) if is_sgd else (1.0, math.sqrt(n_rows))
             l2 = chosen.l2_linear * (1 if chosen.rule == "ftrl" else times)
             fm.weights[i] = fm._weight(
                 ("w", i), fm.weights[i], share * found.weights[i], l2, chosen.l1_linear, chosen

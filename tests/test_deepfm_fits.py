@@ -131,11 +131,29 @@ def test_the_optimizer_of_the_network_may_change(estimator_class, dnn_optimizer)
 
 def test_micro_batches_of_small_data_are_small():
     """Without a `batch_size`: the bits are those of the size that the documentation names."""
-    for n_rows, size in ((20, 20), (700, 32), (2500, 39), (40_000, 256)):
+    for n_rows, size in ((5, 5), (20, 8), (700, 10), (2500, 39), (40_000, 256)):
         X, y, fields = make_ctr(n_rows, 4, 30, random_state=0)
         like = {"fields": fields, "dnn_hidden_units": (3,), "n_epochs": 1}
         model, expected = (new_deep(DeepFMClassifier, **like, batch_size=given) for given in (None, size))
         assert_same_network(model.fit(X, y), expected.fit(X, y))
+
+
+@BOTH
+def test_the_rate_of_the_tables_that_is_not_given(estimator_class):
+    """The bits are those of the rate that the documentation names."""
+    X, y = small_data(estimator_class)
+    for optimizer, units, rate in (
+        ("adagrad", (3,), 0.1),
+        ("adagrad_rowwise", (3,), 0.1),
+        ("adam", (3,), 0.001),
+        ("sgd", (3,), 0.07),
+        ("ftrl", (3,), 0.07),
+        ("adagrad", (), 0.07),
+    ):
+        like = {"optimizer": optimizer, "dnn_hidden_units": units, "dnn_learning_rate": 0.002, "n_epochs": 1}
+        model, expected = (new_deep(estimator_class, **like, learning_rate=given) for given in (None, rate))
+        model.fit(X, y), expected.fit(X, y)
+        np.testing.assert_array_equal(model.factors_, expected.factors_)
 
 
 def test_rates_that_are_not_given():

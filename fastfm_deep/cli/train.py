@@ -269,9 +269,12 @@ def _settings(estimator: Any, given: dict[str, Any]) -> str:
         "l2_reg_factors",
         "init_std",
     )
-    if hasattr(estimator, "dnn_hidden_units"):
-        always += ("dnn_hidden_units", "dnn_activation")
     values = estimator.get_params()
+    if hasattr(estimator, "dnn_hidden_units"):
+        from fastfm_deep.estimators.network_defaults import table_rate
+
+        always += ("dnn_hidden_units", "dnn_activation")
+        values["learning_rate"] = table_rate(estimator)
     shown = [f"{name}={values[name]}" for name in dict.fromkeys([*always, *given])]
     text = f"{type(estimator).__name__}: {', '.join(shown)}"
     return textwrap.fill(text, 100, subsequent_indent="  ", break_on_hyphens=False) + "\n"

@@ -53,7 +53,7 @@ class BaseFM(BaseEstimator):
     # Set here to tell type checkers; the subclasses' constructors set them.
     n_factors: int
     optimizer: str
-    learning_rate: float
+    learning_rate: Any
     n_epochs: int
     l2_reg_linear: float
     l2_reg_factors: float
@@ -195,7 +195,7 @@ class BaseFM(BaseEstimator):
         )
         schedule = Schedule(
             n_epochs=self.n_epochs if n_epochs is None else n_epochs,
-            learning_rate=float(self.learning_rate),
+            learning_rate=float(self._rate()),
             metrics=metrics if eval_sets else (),
             early_stopping_rounds=patience,
             raise_on_divergence=self.on_divergence == "raise",
@@ -213,7 +213,7 @@ class BaseFM(BaseEstimator):
     def _check_hyperparameters(self) -> None:
         validation.check_integer("n_factors", self.n_factors, minimum=0)
         validation.check_choice("optimizer", self.optimizer, RULES)
-        validation.check_real("learning_rate", self.learning_rate, above=True)
+        validation.check_real("learning_rate", self._rate(), above=True)
         validation.check_integer("n_epochs", self.n_epochs, minimum=1)
         validation.check_real("l2_reg_linear", self.l2_reg_linear)
         validation.check_real("l2_reg_factors", self.l2_reg_factors)
@@ -248,12 +248,16 @@ class BaseFM(BaseEstimator):
             return int(state.integers(2**63))
         return validation.check_integer("random_state", state, minimum=0)
 
+    def _rate(self) -> float:
+        """Step size of the tables."""
+        return self.learning_rate
+
     def _step(self, reach: float) -> Step:
         f32 = np.float32
         return Step(
             LOSS_IDS[self._loss],
             RULES[self.optimizer].marker,
-            f32(self.learning_rate),
+            f32(self._rate()),
             f32(self.l2_reg_linear),
             f32(self.l2_reg_factors),
             f32(self.l1_reg_linear),

@@ -14,7 +14,12 @@ from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.estimators.base import BaseFM, Goal
 from fastfm_deep.estimators.field_layouts import read_fields, same_layout
 from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
-from fastfm_deep.estimators.network_defaults import RATES, batch_rows, check_room_for_network
+from fastfm_deep.estimators.network_defaults import (
+    batch_rows,
+    check_room_for_network,
+    network_rate,
+    table_rate,
+)
 from fastfm_deep.model.deep import DeepPart
 from fastfm_deep.model.params import FMModel
 from fastfm_deep.nn.activations import ACTIVATIONS
@@ -70,6 +75,9 @@ class DeepFMMixin(BaseFM):
         if not is_sequence or isinstance(units, str | bytes):
             raise validation.hidden_units_error(units)
         return tuple(units)
+
+    def _rate(self) -> Any:
+        return table_rate(self)
 
     def _fit(self, *arguments: Any, **named: Any) -> Any:
         if not self._hidden_units():
@@ -166,12 +174,8 @@ class DeepFMMixin(BaseFM):
     def _make_step(self, *arguments: Any, **named: Any) -> FMStep:
         if not self._hidden_units():
             return super()._make_step(*arguments, **named)
-        rate = self.dnn_learning_rate
-        if rate is None:
-            is_same = self.dnn_optimizer == self.optimizer
-            rate = self.learning_rate if is_same else RATES[self.dnn_optimizer]
         n_rows = batch_rows(self.batch_size, arguments[1].n_rows)
-        dense = DenseStep(n_rows, float(rate), float(self.l2_reg_dnn))
+        dense = DenseStep(n_rows, network_rate(self), float(self.l2_reg_dnn))
         return DeepFMStep(*arguments, dense=dense, **named)
 
 
@@ -203,15 +207,21 @@ class DeepFMClassifier(DeepFMMixin, FMClassifier):
     dnn_optimizer : {"adam", "adagrad", "sgd"}, default "adam"
         Update rule of the network; "sgd" has a momentum of 0.9.
     dnn_learning_rate : float, optional
-        Step size of the network. None: `learning_rate` where `optimizer` is the same as `dnn_optimizer`, else
-        0.001 for "adam", 0.02 for "adagrad" and 0.01 for "sgd".
+        Step size of the network. None: `learning_rate`, where that is given and `optimizer` is the same as
+        `dnn_optimizer`, else 0.001 for "adam", 0.02 for "adagrad" and 0.01 for "sgd".
     l2_reg_dnn : float, default 1e-4
         L2 penalty of the network's weights, not of its biases, at each update. Sigmoid layers on few rows, whose
         gradients are small at first, may need 0.
     batch_size : int, optional
         Rows of a micro-batch, of which one update is made. None: 256, or of fewer than 16,384 rows a 64th of
-        them, but at least 32.
-    optimizer, learning_rate, n_epochs, l2_reg_linear, l2_reg_factors, l1_reg_linear, init_std, \
+        them, but at least 8.
+    learning_rate : float, optional
+        Step size of the factors and weights. None: 0.1 for "adagrad" and "adagrad_rowwise", 0.001 for "adam", 0.07
+        for others and without hidden units.
+    l2_reg_linear : float, default 1e-6
+    l2_reg_factors : float, default 0.01
+        L2 penalties of the columns that a micro-batch names, at each update, times the root of its rows.
+    optimizer, n_epochs, l1_reg_linear, init_std, \
 early_stopping_rounds, eval_metric, class_weight, warm_start, n_jobs, random_state, on_divergence, verbose
         As for `FMClassifier`.
 
@@ -249,7 +259,7 @@ early_stopping_rounds, eval_metric, class_weight, warm_start, n_jobs, random_sta
         l2_reg_dnn: float = 1e-4,
         batch_size: int | None = None,
         optimizer: str = "adagrad",
-        learning_rate: float = 0.07,
+        learning_rate: float | None = None,
         n_epochs: int = 5,
         l2_reg_linear: float = 1e-6,
         l2_reg_factors: float = 0.01,
@@ -267,7 +277,7 @@ early_stopping_rounds, eval_metric, class_weight, warm_start, n_jobs, random_sta
         super().__init__(
             n_factors,
             optimizer=optimizer,
-            learning_rate=learning_rate,
+            learning_rate=learning_rate,  # type: ignore[arg-type]
             n_epochs=n_epochs,
             l2_reg_linear=l2_reg_linear,
             l2_reg_factors=l2_reg_factors,
@@ -302,9 +312,9 @@ class DeepFMRegressor(DeepFMMixin, FMRegressor):
     Parameters
     ----------
     n_factors, fields, dnn_hidden_units, dnn_activation, dnn_dropout, dnn_batch_norm, dnn_optimizer, \
-dnn_learning_rate, l2_reg_dnn, batch_size
+dnn_learning_rate, l2_reg_dnn, batch_size, learning_rate, l2_reg_linear, l2_reg_factors
         As for `DeepFMClassifier`.
-    clip, optimizer, learning_rate, n_epochs, l2_reg_linear, l2_reg_factors, l1_reg_linear, init_std, \
+    clip, optimizer, n_epochs, l1_reg_linear, init_std, \
 early_stopping_rounds, eval_metric, warm_start, n_jobs, random_state, on_divergence, verbose
         As for `FMRegressor`.
 
@@ -337,7 +347,7 @@ early_stopping_rounds, eval_metric, warm_start, n_jobs, random_state, on_diverge
         l2_reg_dnn: float = 1e-4,
         batch_size: int | None = None,
         optimizer: str = "adagrad",
-        learning_rate: float = 0.07,
+        learning_rate: float | None = None,
         n_epochs: int = 5,
         l2_reg_linear: float = 1e-6,
         l2_reg_factors: float = 0.01,
@@ -355,7 +365,7 @@ early_stopping_rounds, eval_metric, warm_start, n_jobs, random_state, on_diverge
         super().__init__(
             n_factors,
             optimizer=optimizer,
-            learning_rate=learning_rate,
+            learning_rate=learning_rate,  # type: ignore[arg-type]
             n_epochs=n_epochs,
             l2_reg_linear=l2_reg_linear,
             l2_reg_factors=l2_reg_factors,

@@ -15,6 +15,7 @@ from fastfm_deep.kernels._jit import kernel, row_function
 from fastfm_deep.kernels.fields import Fields
 from fastfm_deep.kernels.micro_batch import (
     BatchOut,
+    batch_step,
     count_rows,
     gather_rows,
     loss_gradients,
@@ -113,7 +114,7 @@ def fit_batches(
             np.dot(behind, weights.T, out.input_grads.reshape(inputs.shape))
         dense.update(net.parameters, states, room.network.gradients, _ONE / np.float32(n_rows), dense_step)
         scatter_rows(taken, fields, room.slots, out, out.input_grads, lanes, blocks)
-        update_columns(room.slots, n_slots, params, step, lanes, blocks)
+        update_columns(room.slots, n_slots, params, batch_step(step, n_rows), lanes, blocks)
         update_intercept(params.intercept, out.gradient, step)
         at += n_rows
     restore_mode(before)

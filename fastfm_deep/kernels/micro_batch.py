@@ -6,6 +6,7 @@ micro-batch instead of once a row.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -138,13 +139,14 @@ def _share(step, count):
 
 
 @row_function
-def _step_for(step, count):
-    """The step of a column that `count` rows of the micro-batch name: its L2 counts for each of them.
+def batch_step(step, n_rows):
+    """The step of a micro-batch: its L2 counts √n_rows times for each column that is named, however often.
 
-    So the penalty of a column is what it is where each row makes an update of its own. FTRL's acts on sums of all
-    gradients there were, not on steps.
+    Between once a row that names it, which lets rare columns fit what is noise, and once an update, which leaves
+    the others without any; n_rows times, as a penalty of the mean loss has it, stifles them. SGD's steps are by
+    means. FTRL's L2 of weights acts on sums of all gradients there were, not on steps.
     """
-    times = _ONE if len(step.rule) == SGD else count
+    times = _ONE if len(step.rule) == SGD else np.float32(math.sqrt(n_rows))
     times_linear = _ONE if len(step.rule) == FTRL else times
     return Step(
         step.loss,
@@ -158,9 +160,9 @@ def _step_for(step, count):
     )
 
 
-def update_columns_lanes(slots, n_slots, params, base, lanes, blocks):
+def update_columns_lanes(slots, n_slots, params, step, lanes, blocks):
     """One update of every column that has a slot, by its gradient; the hash table is empty afterwards."""
-    tables = point_at_states(params, base, lanes, blocks)
+    tables = point_at_states(params, step, lanes, blocks)
     columns = ln.pointer(slots.columns)
     to_gradients = ln.address_of(ln.pointer(slots.gradients.factors), 0)
     block_bytes = len(lanes) * FLOAT_BYTES
@@ -171,8 +173,7 @@ def update_columns_lanes(slots, n_slots, params, base, lanes, blocks):
             ln.prefetch(tables.factors + col_ahead * tables.row_bytes + away)
         col = ln.at(columns, slot)
         slots.table[np.uintp(slots.place[np.uintp(slot)])] = EMPTY
-        share = _share(base, slots.counts[np.uintp(slot)])
-        step = _step_for(base, slots.counts[np.uintp(slot)])
+        share = _share(step, slots.counts[np.uintp(slot)])
         at_weight, factors = col * tables.linear_width, tables.factors + col * tables.row_bytes
         gradient = slots.gradients.linear[np.uintp(slot)] * share
         update_weight_lanes(step, tables.linear, at_weight, gradient, step.l2_linear, step.l1_linear)
@@ -194,14 +195,14 @@ def update_columns_lanes(slots, n_slots, params, base, lanes, blocks):
             update_lanes(len(step.rule), step.learning_rate, lanes, address, tables.state_bytes, d, rate)
 
 
-def update_columns_plain(slots, n_slots, params, base, lanes, blocks):
+def update_columns_plain(slots, n_slots, params, step, lanes, blocks):
     """`update_columns_lanes`, readable."""
     factors, linear = params.factors.ravel(), params.linear.ravel()
     states = np.uintp(params.padded_factors)
     for slot in range(n_slots):
         col = slots.columns[slot]
         slots.table[slots.place[slot]] = EMPTY
-        share, step = _share(base, slots.counts[slot]), _step_for(base, slots.counts[slot])
+        share = _share(step, slots.counts[slot])
         at = np.uintp(col * params.linear.shape[1])
         update_weight(step, linear, at, slots.gradients.linear[slot] * share, step.l2_linear, step.l1_linear)
         mean_square = _ZERO

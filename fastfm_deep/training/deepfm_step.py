@@ -43,6 +43,8 @@ class DenseStep(NamedTuple):
 class DeepFMStep(FMStep):
     """Fits one model with a network to one set of rows."""
 
+    most_overlap = 5.0  # all rows of a micro-batch act at once
+
     def __init__(self, *arguments: Any, dense: DenseStep, **named: Any) -> None:
         """As `FMStep`, and start the network if the model has seen nothing yet."""
         self._dense = dense

@@ -20,6 +20,7 @@ from fastfm_deep.kernels.updates import RULES, Step
 from fastfm_deep.model.params import FMModel, blocks_for, lanes_for
 from fastfm_deep.model.score import raw_scores, work_per_row
 from fastfm_deep.model.shards import run_shards
+from fastfm_deep.training.overlap import row_overlap
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,9 @@ class FMStep:
     """Fits one model to one set of rows."""
 
     rows_per_update = 1
+    # Rows whose overlap exceeds this are trained with so much smaller steps: what each does to all the others
+    # adds up, and soon overshoots where rows are few and columns many.
+    most_overlap = 15.0
 
     def __init__(
         self,
@@ -87,7 +91,10 @@ class FMStep:
         self.loss_scale = model.scale**2 if step.loss == SQUARED else 1.0
         self._first_epoch = model.epochs
         self._is_new = not model.occurs.any()
-        self._step = step._replace(learning_rate=np.float32(step.learning_rate * self._measure(rows)))
+        factor = self._measure(rows)
+        overlap = row_overlap(rows, self.row_ids, model.params.inverse_scale)
+        factor *= min(1.0, self.most_overlap / max(factor * overlap, 1.0))
+        self._step = step._replace(learning_rate=np.float32(step.learning_rate * factor))
         if self._is_new:
             self._start_intercept()
         self._rows = rows if len(model.params.inverse_scale) else fold_ones(rows)
