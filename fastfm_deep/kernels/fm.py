@@ -16,6 +16,7 @@ from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_function
 from fastfm_deep.kernels.hot_columns import EXCHANGE_EVERY, N_SLOTS, exchange, make_copies, offsets
 from fastfm_deep.kernels.losses import loss_and_gradient
+from fastfm_deep.kernels.parts import HAS_FACTORS, of_weight, part_at, part_at_lanes, prefetch_part
 from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_states, point_at_tables, value_at
 from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 from fastfm_deep.kernels.updates import (
@@ -74,11 +75,13 @@ def score_row_lanes(rows, row, ahead, tables, sums, lanes):
 @row_function
 def find_place(rows, p, tables, copies, places, at):
     """Note in `places` where the parameters of non-zero `p` lie, and ask for them."""
-    at_factors, at_weight = offsets(copies, tables, np.intp(ln.at(rows.indices, p)))
+    col = np.intp(ln.at(rows.indices, p))
+    at_factors, at_weight = offsets(copies, tables, col)
     ln.put(places, at, tables.factors + at_factors)
     ln.put(places, at + 1, at_weight)
     ln.prefetch(tables.factors + at_factors)
     ln.prefetch(ln.address_of(tables.linear, at_weight))
+    prefetch_part(tables.parts, col)
 
 
 @row_function
@@ -129,7 +132,10 @@ def update_places_lanes(rows, row, ahead, tables, places, here, there, sums, ste
             for away in range(tables.state_bytes, tables.row_bytes, LINE):
                 ln.prefetch(factors_ahead + away)
         factors, at_weight = ln.at(places, here + 2 * i), ln.at(places, here + 2 * i + 1)
-        update_weight_lanes(step, tables.linear, at_weight, gx, step.l2_linear, step.l1_linear)
+        part = part_at_lanes(tables.parts, np.intp(ln.at(rows.indices, first + i)))
+        update_weight_lanes(step, tables.linear, at_weight, of_weight(part, gx), step.l2_linear, step.l1_linear)
+        if not part & HAS_FACTORS:
+            continue
         mean_square = np.float32(0.0)
         if len(step.rule) == ADAGRAD_ROWWISE:
             for block in range(tables.n_blocks):
@@ -292,7 +298,10 @@ def update_row_plain(rows, row, params, factors, linear, sums, step, gradient):
         x = rows.values[p] * (params.inverse_scale[col] if scaled else np.float32(1.0))
         gx = gradient * x
         at = np.uintp(col * params.linear.shape[1])
-        update_weight(step, linear, at, gx, step.l2_linear, step.l1_linear)
+        part = part_at(params.parts, col)
+        update_weight(step, linear, at, of_weight(part, gx), step.l2_linear, step.l1_linear)
+        if not part & HAS_FACTORS:
+            continue
         mean_square = np.float32(0.0)
         for f in range(len(sums)):
             v = params.factors[col, f]

@@ -22,6 +22,7 @@ from fastfm_deep.kernels.fields import (
 )
 from fastfm_deep.kernels.fm import clip
 from fastfm_deep.kernels.losses import loss_and_gradient
+from fastfm_deep.kernels.parts import HAS_FACTORS, of_weight, part_at, part_at_lanes
 from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_states
 from fastfm_deep.kernels.slots import EMPTY
 from fastfm_deep.kernels.updates import (
@@ -175,8 +176,11 @@ def update_columns_lanes(slots, n_slots, params, step, lanes, blocks):
         slots.table[np.uintp(slots.place[np.uintp(slot)])] = EMPTY
         share = _share(step, slots.counts[np.uintp(slot)])
         at_weight, factors = col * tables.linear_width, tables.factors + col * tables.row_bytes
-        gradient = slots.gradients.linear[np.uintp(slot)] * share
+        part = part_at_lanes(tables.parts, col)
+        gradient = of_weight(part, slots.gradients.linear[np.uintp(slot)] * share)
         update_weight_lanes(step, tables.linear, at_weight, gradient, step.l2_linear, step.l1_linear)
+        if not part & HAS_FACTORS:
+            continue
         here = to_gradients + slot * tables.state_bytes
         mean_square = _ZERO
         if len(step.rule) == ADAGRAD_ROWWISE:
@@ -204,7 +208,11 @@ def update_columns_plain(slots, n_slots, params, step, lanes, blocks):
         slots.table[slots.place[slot]] = EMPTY
         share = _share(step, slots.counts[slot])
         at = np.uintp(col * params.linear.shape[1])
-        update_weight(step, linear, at, slots.gradients.linear[slot] * share, step.l2_linear, step.l1_linear)
+        part = part_at(params.parts, col)
+        gradient = of_weight(part, slots.gradients.linear[slot] * share)
+        update_weight(step, linear, at, gradient, step.l2_linear, step.l1_linear)
+        if not part & HAS_FACTORS:
+            continue
         mean_square = _ZERO
         for f in range(params.padded_factors):
             d = slots.gradients.factors[slot, f] * share + step.l2_factors * params.factors[col, f]

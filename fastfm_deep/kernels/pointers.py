@@ -11,6 +11,7 @@ import numpy as np
 
 from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import row_function
+from fastfm_deep.kernels.parts import point_at_parts
 from fastfm_deep.kernels.updates import factor_states, linear_width
 
 FLOAT_BYTES = 4
@@ -37,6 +38,7 @@ class TablePointers(NamedTuple):
     n_blocks: int  # vectors of lanes in a row of factors
     inverse_scale: int
     scaled: bool
+    parts: int | None  # for updates alone; see `kernels.parts`
 
 
 @row_function
@@ -61,6 +63,7 @@ def point_at_tables(params, lanes, blocks):
         np.intp(padded // len(lanes)),
         ln.pointer(params.inverse_scale),
         len(params.inverse_scale) > 0,
+        None,
     )
 
 
@@ -80,6 +83,7 @@ def point_at_states(params, step, lanes, blocks):
         tables.n_blocks,
         tables.inverse_scale,
         tables.scaled,
+        point_at_parts(params.parts),
     )
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastfm_deep.kernels._jit import kernel
+from fastfm_deep.kernels.parts import HAS_FACTORS, part_at
 
 
 @kernel
 def start_columns(params, columns, factors, linear_start, factor_start):
     """Begin anew at `columns` with `factors` (n_columns, n_factors), weights of 0 and fresh states.
 
+    Columns that have no factors begin with zeros instead.
     `linear_start`, float32 (linear width,), is a whole row of the linear table.
     """
     n_factors = factors.shape[1]
@@ -22,9 +24,10 @@ def start_columns(params, columns, factors, linear_start, factor_start):
         col = np.uintp(columns[j])
         for f in range(params.linear.shape[1]):
             params.linear[col, f] = linear_start[f]
-        for f in range(n_factors):
+        n_started = n_factors if part_at(params.parts, col) & HAS_FACTORS else 0
+        for f in range(n_started):
             params.factors[col, f] = factors[j, f]
-        for f in range(n_factors, params.padded_factors):
+        for f in range(n_started, params.padded_factors):
             params.factors[col, f] = 0.0
         for f in range(params.padded_factors, stride):
             params.factors[col, f] = factor_start

@@ -15,6 +15,7 @@ import numpy as np
 from fastfm_deep import validation
 from fastfm_deep.data.memory import free_memory
 from fastfm_deep.kernels.lanes import LANES
+from fastfm_deep.kernels.parts import HAS_BOTH
 from fastfm_deep.kernels.pointers import FLOAT_BYTES, STATE_ROW_BYTES
 from fastfm_deep.kernels.updates import RULES
 
@@ -27,7 +28,7 @@ _ALIGN = 64
 
 
 class Parameters(NamedTuple):
-    """The tables, as kernels take them; float32 all.
+    """The tables, as kernels take them; float32 all but the parts.
 
     Attributes
     ----------
@@ -41,6 +42,8 @@ class Parameters(NamedTuple):
         What the values of a column are multiplied by before anything else.
     padded_factors : int
         Factors of a row with the zeros behind them.
+    parts : uint8 array (n_features,), or None where every column has both
+        Whether a column has a weight, factors, or both; see `kernels.parts`. Scores need not ask.
     """
 
     factors: NDArray[np.float32]
@@ -48,6 +51,7 @@ class Parameters(NamedTuple):
     intercept: NDArray[np.float32]
     inverse_scale: NDArray[np.float32]
     padded_factors: int
+    parts: NDArray[np.uint8] | None = None
 
 
 @dataclass
@@ -177,5 +181,55 @@ def for_training(model: FMModel, rule: str) -> FMModel:
         new.intercept[1:] = fresh.start
         new.linear[:, 0] = params.linear[:, 0]
         new.intercept[0] = params.intercept[0]
-    new = new._replace(inverse_scale=params.inverse_scale)
+    new = with_parts(new._replace(inverse_scale=params.inverse_scale), params.parts)
     return replace(model, params=new, rule=rule, occurs=model.occurs.copy())
+
+
+def with_parts(params: Parameters, parts: NDArray[np.uint8] | None) -> Parameters:
+    """The same tables for columns that have the parts given, sums of `HAS_WEIGHT` and `HAS_FACTORS`.
+
+    Parameters
+    ----------
+    params : Parameters
+        New, or 0 wherever a column lacks a part: this is not looked at, and training never changes it.
+    parts : uint8 array (n_features,), or None
+        0 for a column that takes part in nothing. None: every column has both.
+    """
+    if parts is None:
+        return params._replace(parts=None)
+    if parts.shape != (len(params.linear),) or parts.dtype != np.uint8:  # kernels trust it
+        raise ValueError(f"parts of shape {parts.shape} and {parts.dtype} for {len(params.linear)} columns")
+    if parts.max(initial=0) > HAS_BOTH:
+        raise ValueError(f"parts={parts.max()} of a column, which has at most {HAS_BOTH}")
+    # A copy is writable and contiguous: kernels are compiled for that alone.
+    return params._replace(parts=None if (parts == HAS_BOTH).all() else np.array(parts))
+
+
+def grown(model: FMModel, n_features: int, parts: NDArray[np.uint8] | None) -> FMModel:
+    """The same model with more columns, which have not occurred yet: training starts them when they do.
+
+    `parts`, (n_features,), are those of all columns, in which the present ones may not differ; None: new columns
+    have both. The network is the same one, whose layout is still that of the present columns.
+
+    Raises
+    ------
+    TableTooLargeError
+        The larger tables would not fit beside the present ones; nothing has been allocated then.
+    """
+    params, n_present = model.params, model.n_features
+    n_new = n_features - n_present
+    if n_new < 0:
+        raise ValueError(f"n_features={n_features} of a model that has {n_present}")
+    present = np.full(n_present, HAS_BOTH, np.uint8) if params.parts is None else params.parts
+    if parts is None:
+        parts = np.append(present, np.full(n_new, HAS_BOTH, np.uint8))
+    elif not np.array_equal(parts[:n_present], present):
+        raise ValueError("parts of present columns differ from those that they were trained with")
+    new = allocate(n_features, model.n_factors, model.rule)
+    new.factors[: len(params.factors)] = params.factors
+    new.linear[:n_present] = params.linear
+    new.intercept[:] = params.intercept
+    if len(params.inverse_scale):
+        new = new._replace(inverse_scale=np.append(params.inverse_scale, np.ones(n_new, np.float32)))
+    occurs = np.append(model.occurs, np.zeros(n_new, np.uint8))
+    return replace(model, params=with_parts(new, parts), occurs=occurs)
