@@ -1,0 +1,75 @@
+"""Encoded columns, and how they become rows: the entries of each row, field after field.
+
+An *encoded column* gives each row one id and one value, or, as a bag, several of them; an id of -1 is nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from fastfm_deep.kernels.entries import count_bags, count_single, put_bags, put_single
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Rows whose entries are put down together: with some 40 columns they stay in the second-level cache.
+_BLOCK_ROWS = 1024
+_NO_VALUES = np.empty(0, np.float32)
+
+
+class Encoded(NamedTuple):
+    """A column of n rows.
+
+    Attributes
+    ----------
+    ids : int32 array (n,), or (offsets[-1],) of a bag
+    values : float32 array, likewise; (0,) where all are 1
+    offsets : int64 array (n + 1,), where the bag of each row begins; None for one entry a row
+    """
+
+    ids: NDArray[np.int32]
+    values: NDArray[np.float32] = _NO_VALUES
+    offsets: NDArray[np.int64] | None = None
+
+
+class Entries(NamedTuple):
+    """Rows as CSR has them: int64 or int32 pointers and indices, float32 values."""
+
+    indptr: NDArray[Any]
+    indices: NDArray[Any]
+    values: NDArray[np.float32]
+
+
+def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int) -> Entries:
+    """Rows out of columns, whose entries come in the order of the columns.
+
+    Parameters
+    ----------
+    columns : sequence of Encoded
+    n_rows, n_features : int
+        Ids are below `n_features`.
+    """
+    counts = np.zeros(n_rows, np.int64)
+    for column in columns:
+        if column.offsets is None:
+            count_single(column.ids, counts)
+        else:
+            count_bags(column.offsets, counts)
+    starts = np.zeros(n_rows + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    n_entries = int(starts[-1])
+    index_type = np.int32 if max(n_features, n_entries) < 2**31 else np.int64
+    indices, data = np.empty(n_entries, index_type), np.empty(n_entries, np.float32)
+    for first in range(0, n_rows, _BLOCK_ROWS):
+        stop = min(first + _BLOCK_ROWS, n_rows)
+        cursor = starts[first:stop].copy()
+        for column in columns:
+            if column.offsets is None:
+                values = column.values[first:stop] if len(column.values) else column.values
+                put_single(column.ids[first:stop], values, cursor, indices, data)
+            else:
+                put_bags(column.offsets[first : stop + 1], column.ids, column.values, cursor, indices, data)
+    return Entries(starts.astype(index_type, copy=False), indices, data)

@@ -1,0 +1,278 @@
+"""Keys: what a category is known by, and the table that finds the number of a key.
+
+A *key* is a kind (text, integer, ..., see `data.values`) and some bytes. The table is one of open addresses with
+linear probing, at most half full; a slot holds the upper half of the hash and the number of the key, plus one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastfm_deep.kernels._jit import JIT_ENABLED, exact_function, exact_kernel
+
+MISSING_KIND, INT_KIND, BOOL_KIND, WHOLE_KIND = 0, 2, 4, 12
+_START, _FACTOR = 0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD
+_SECOND = 0xC4CEB9FE1A85EC53
+_UPPER = 0xFFFFFFFF00000000
+_LOWER = 0x00000000FFFFFFFF
+
+
+class Keys(NamedTuple):
+    """Keys of many values; all arrays are read-only.
+
+    data : uint8; offsets : int64 (n + 1,), where the bytes of each begin; kinds : uint8 (n,).
+    """
+
+    data: np.ndarray
+    offsets: np.ndarray
+    kinds: np.ndarray
+
+
+class KeyTable(NamedTuple):
+    """The keys that are known, and the way to their numbers.
+
+    slots : uint64 (a power of 2,); 0 for free.
+    data, offsets, kinds : as of `Keys`, with room for more at their ends.
+    """
+
+    slots: np.ndarray
+    data: np.ndarray
+    offsets: np.ndarray
+    kinds: np.ndarray
+
+
+def plain_kind(kind):
+    """The kind that decides whether keys are the same: True is 1 is 1.0, as in Python."""
+    return INT_KIND if kind in (BOOL_KIND, WHOLE_KIND) else kind
+
+
+def hash_key(kind: int, content: bytes) -> int:
+    """The 64-bit hash of a key; the same on every platform, now and later.
+
+    With arithmetic modulo 2**64, over the words w of 8 bytes, little-endian, the last one filled up with zeros::
+
+        h = 0x9e3779b97f4a7c15 * (kind + 1) + number of bytes
+        h = (h ^ w) * 0xff51afd7ed558ccd;  h = h ^ (h >> 32)        for each word
+
+    and at the end MurmurHash3's finaliser (Appleby), as in `hash_ids`. The kind of True and of 1.0 is that of 1,
+    and their content 8 bytes.
+    """
+    mask = 2**64 - 1
+    h = (_START * (int(plain_kind(kind)) + 1) + len(content)) & mask
+    for at in range(0, len(content), 8):
+        h = ((h ^ int.from_bytes(content[at : at + 8], "little")) * _FACTOR) & mask
+        h ^= h >> 32
+    h = ((h ^ h >> 33) * _FACTOR) & mask
+    h = ((h ^ h >> 33) * _SECOND) & mask
+    return h ^ h >> 33
+
+
+_plain_kind = exact_function(plain_kind)
+
+
+def _hash_by_register(data, start, end, kind):
+    """`hash_key` of data[start:end]; whole words are composed so that the compiler reads them as one."""
+    at, stop = np.uint64(start), np.uint64(end)
+    h = np.uint64(_START) * (np.uint64(_plain_kind(kind)) + np.uint64(1)) + (stop - at)
+    one, eight = np.uint64(1), np.uint64(8)
+    while at + eight <= stop:
+        word = (
+            np.uint64(data[at])
+            | np.uint64(data[at + one]) << eight
+            | np.uint64(data[at + np.uint64(2)]) << np.uint64(16)
+            | np.uint64(data[at + np.uint64(3)]) << np.uint64(24)
+            | np.uint64(data[at + np.uint64(4)]) << np.uint64(32)
+            | np.uint64(data[at + np.uint64(5)]) << np.uint64(40)
+            | np.uint64(data[at + np.uint64(6)]) << np.uint64(48)
+            | np.uint64(data[at + np.uint64(7)]) << np.uint64(56)
+        )
+        h = (h ^ word) * np.uint64(_FACTOR)
+        h ^= h >> np.uint64(32)
+        at += eight
+    if at < stop:
+        word, shift = np.uint64(0), np.uint64(0)
+        while at < stop:
+            word |= np.uint64(data[at]) << shift
+            shift += eight
+            at += one
+        h = (h ^ word) * np.uint64(_FACTOR)
+        h ^= h >> np.uint64(32)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(_FACTOR)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(_SECOND)
+    return h ^ (h >> np.uint64(33))
+
+
+def _hash_by_python(data, start, end, kind):
+    return np.uint64(hash_key(int(kind), bytes(data[start:end])))
+
+
+_hash = exact_function(_hash_by_register) if JIT_ENABLED else _hash_by_python
+
+
+@exact_function
+def _bytes_equal(first, at, second, start, length):
+    a, b = np.uint64(at), np.uint64(start)
+    for i in range(np.uint64(length)):  # noqa: SIM110
+        if first[a + i] != second[b + i]:
+            return False
+    return True
+
+
+@exact_function
+def _find_slot(data, start, end, kind, table):
+    """Hash of a key, and its slot, or the free one that it would take."""
+    h = _hash(data, start, end, kind)
+    mask = np.uint64(len(table.slots) - 1)
+    slot = h & mask
+    plain = _plain_kind(kind)
+    while True:
+        found = table.slots[slot]
+        if found == np.uint64(0):
+            break
+        if (found ^ h) & np.uint64(_UPPER) == np.uint64(0):
+            entry = np.int64(found & np.uint64(_LOWER)) - 1
+            first = table.offsets[entry]
+            length = table.offsets[entry + 1] - first
+            if (
+                length == end - start
+                and _plain_kind(table.kinds[entry]) == plain
+                and _bytes_equal(data, start, table.data, first, length)
+            ):
+                break
+        slot = (slot + np.uint64(1)) & mask
+    return h, slot
+
+
+@exact_kernel
+def find_keys(keys, table, codes):
+    """Put the number of each key into `codes`, int32 (n,); -1 where the table does not know it."""
+    for i in range(len(keys.kinds)):
+        start, end, kind = keys.offsets[i], keys.offsets[i + 1], keys.kinds[i]
+        if kind == MISSING_KIND:
+            end = start
+        _, slot = _find_slot(keys.data, start, end, kind, table)
+        codes[i] = np.int64(table.slots[slot] & np.uint64(_LOWER)) - 1
+
+
+@exact_kernel
+def add_keys(keys, first, table, n_entries, codes):
+    """Put the number of each key from `first` on into `codes`; a new one gets the next number.
+
+    Returns the place where it stopped, n unless the table is full, and the number of keys in the table.
+    """
+    n_bytes = table.offsets[n_entries]
+    for i in range(first, len(keys.kinds)):
+        start, end, kind = keys.offsets[i], keys.offsets[i + 1], keys.kinds[i]
+        if kind == MISSING_KIND:
+            end = start
+        h, slot = _find_slot(keys.data, start, end, kind, table)
+        if table.slots[slot] == np.uint64(0):
+            length = end - start
+            if (
+                2 * n_entries >= len(table.slots)
+                or n_entries == len(table.kinds)
+                or n_bytes + length > len(table.data)
+            ):
+                return i, n_entries
+            for b in range(length):
+                table.data[n_bytes + b] = keys.data[start + b]
+            table.kinds[n_entries] = kind
+            n_bytes += length
+            n_entries += 1
+            table.offsets[n_entries] = n_bytes
+            table.slots[slot] = (h & np.uint64(_UPPER)) | np.uint64(n_entries)
+        codes[i] = np.int64(table.slots[slot] & np.uint64(_LOWER)) - 1
+    return len(keys.kinds), n_entries
+
+
+@exact_kernel
+def fill_slots(table, n_entries):
+    """Put the keys of a table, each once, into its empty slots; False where one of them comes twice."""
+    for entry in range(n_entries):
+        start, end = table.offsets[entry], table.offsets[entry + 1]
+        h, slot = _find_slot(table.data, start, end, table.kinds[entry], table)
+        if table.slots[slot] != np.uint64(0):
+            return False
+        table.slots[slot] = (h & np.uint64(_UPPER)) | np.uint64(entry + 1)
+    return True
+
+
+@exact_kernel
+def hash_keys(keys, n_buckets, codes):
+    """Put the hash of each key, modulo `n_buckets`, into `codes`."""
+    size = np.uint64(n_buckets)
+    for i in range(len(keys.kinds)):
+        start, end, kind = keys.offsets[i], keys.offsets[i + 1], keys.kinds[i]
+        if kind == MISSING_KIND:
+            end = start
+        codes[i] = np.int64(_hash(keys.data, start, end, kind) % size)
+
+
+@exact_kernel
+def count_codes(codes, counts):
+    """Add to `counts` how often each number occurs; negative ones do not count."""
+    for i in range(len(codes)):
+        if codes[i] >= 0:
+            counts[codes[i]] += 1
+
+
+@exact_function
+def _starts_with(data, at, end, separator):
+    if at + len(separator) > end:
+        return False
+    for i in range(len(separator)):  # noqa: SIM110
+        if data[at + i] != separator[i]:
+            return False
+    return True
+
+
+@exact_kernel
+def count_pieces(data, offsets, separator, row_offsets):
+    """How many pieces, none empty, each text is in; into `row_offsets`, int64 (n + 1,), as sums.
+
+    Returns the bytes of all of them.
+    """
+    n_bytes = 0
+    row_offsets[0] = 0
+    for i in range(len(offsets) - 1):
+        at, end = offsets[i], offsets[i + 1]
+        start, n = at, 0
+        while at < end:
+            if _starts_with(data, at, end, separator):
+                n += at > start
+                n_bytes += at - start
+                at += len(separator)
+                start = at
+            else:
+                at += 1
+        n += end > start
+        n_bytes += end - start
+        row_offsets[i + 1] = row_offsets[i] + n
+    return n_bytes
+
+
+@exact_kernel
+def split_pieces(data, offsets, separator, out, out_offsets):
+    """Copy the pieces that `count_pieces` counted to `out`, one after the other."""
+    n, n_bytes = 0, 0
+    out_offsets[0] = 0
+    for i in range(len(offsets) - 1):
+        at, end = offsets[i], offsets[i + 1]
+        start = at
+        while at <= end:
+            is_end = at == end
+            if is_end or _starts_with(data, at, end, separator):
+                if at > start:
+                    for b in range(start, at):
+                        out[n_bytes] = data[b]
+                        n_bytes += 1
+                    n += 1
+                    out_offsets[n] = n_bytes
+                at += len(separator)
+                start = at
+                if is_end:
+                    break
+            else:
+                at += 1
