@@ -13,13 +13,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastfm_deep import datasets
+    from fastfm_deep.data.feature_columns import DenseFeat, SparseFeat, VarLenSparseFeat
     from fastfm_deep.data.fields import FieldLayout
     from fastfm_deep.data.id_map import IdMap, hash_ids
     from fastfm_deep.data.text import TextData, read_text
     from fastfm_deep.data.text_writer import write_libffm, write_libsvm
     from fastfm_deep.estimators.deepfm import DeepFMClassifier, DeepFMRegressor
-    from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+    from fastfm_deep.estimators.fm_classifier import FMClassifier
+    from fastfm_deep.estimators.fm_regressor import FMRegressor
     from fastfm_deep.estimators.saved import load_model
+    from fastfm_deep.estimators.table_encoder import TableEncoder
     from fastfm_deep.estimators.warming import warm_up
     from fastfm_deep.training.callbacks import Callback
     from fastfm_deep.validation import (
@@ -35,17 +38,21 @@ _HOMES = {
     "Callback": "training.callbacks",
     "DeepFMClassifier": "estimators.deepfm",
     "DeepFMRegressor": "estimators.deepfm",
+    "DenseFeat": "data.feature_columns",
     "DivergenceError": "validation",
-    "FMClassifier": "estimators.fm",
-    "FMRegressor": "estimators.fm",
+    "FMClassifier": "estimators.fm_classifier",
+    "FMRegressor": "estimators.fm_regressor",
     "FastFMError": "validation",
     "FieldLayout": "data.fields",
     "IdMap": "data.id_map",
     "InputError": "validation",
     "ModelFileError": "validation",
+    "SparseFeat": "data.feature_columns",
+    "TableEncoder": "estimators.table_encoder",
     "TableTooLargeError": "validation",
     "TextData": "data.text",
     "TextFormatError": "validation",
+    "VarLenSparseFeat": "data.feature_columns",
     "hash_ids": "data.id_map",
     "load_model": "estimators.saved",
     "read_text": "data.text",
@@ -58,6 +65,7 @@ __all__ = [
     "Callback",
     "DeepFMClassifier",
     "DeepFMRegressor",
+    "DenseFeat",
     "DivergenceError",
     "FMClassifier",
     "FMRegressor",
@@ -66,9 +74,12 @@ __all__ = [
     "IdMap",
     "InputError",
     "ModelFileError",
+    "SparseFeat",
+    "TableEncoder",
     "TableTooLargeError",
     "TextData",
     "TextFormatError",
+    "VarLenSparseFeat",
     "__version__",
     "datasets",
     "hash_ids",

@@ -141,7 +141,7 @@ def test_scoring_needs_no_training(module):
 def test_the_walk_sees_far():
     """What the test above leans on: the estimators do reach all the way down."""
     assert {"kernels._jit", "validation", "numba"} <= reached_from("model.score")
-    assert {"training.loop", "model.params", "sklearn"} <= reached_from("estimators.fm")
+    assert {"training.loop", "model.params", "sklearn"} <= reached_from("estimators.fm_classifier")
 
 
 def loaded_after(statement: str) -> set[str]:

@@ -5,20 +5,20 @@ An *estimator* is the scikit-learn face of a model; it holds no numbers of its o
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastfm_deep import validation
-from fastfm_deep.data.rows import CsrRows, as_csr_rows
-from fastfm_deep.estimators import evaluation, targets
+from fastfm_deep.data.rows import CsrRows
+from fastfm_deep.estimators import evaluation, table_input, targets
+from fastfm_deep.estimators.fitted import FittedFM
+from fastfm_deep.estimators.table_encoder import TableEncoder
 from fastfm_deep.kernels.losses import LOSS_IDS
+from fastfm_deep.kernels.parts import HAS_BOTH
 from fastfm_deep.kernels.updates import RULES, Step
-from fastfm_deep.model.params import FMModel, allocate, for_training
-from fastfm_deep.model.score import raw_scores, work_of_model
+from fastfm_deep.model.params import FMModel, allocate, for_training, grown, with_parts
+from fastfm_deep.model.score import work_of_model
 from fastfm_deep.model.shards import thread_count
 from fastfm_deep.training.callbacks import ProgressBar, as_callbacks
 from fastfm_deep.training.fm_step import FMStep, Targets
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # Multiplications an epoch has for each thread it is given by n_jobs=None. Under that the threads get in each
 # other's way more than they help: they write the same few cache lines.
 _TRAINING_WORTH = 100_000_000
-_SCORING_WORTH = 20_000_000
 
 
 class Goal(NamedTuple):
@@ -43,7 +42,7 @@ class Goal(NamedTuple):
     reach: float = 1.0  # bound on a row's gradient: errors beyond the range of the targets are accidents
 
 
-class BaseFM(BaseEstimator):
+class BaseFM(FittedFM):
     """Base of the factorization machines; see `FMClassifier` and `FMRegressor`."""
 
     _loss: str
@@ -52,6 +51,9 @@ class BaseFM(BaseEstimator):
 
     # Set here to tell type checkers; the subclasses' constructors set them.
     n_factors: int
+    encoder: TableEncoder | None
+    linear_columns: Any
+    deep_columns: Any
     optimizer: str
     learning_rate: Any
     n_epochs: int
@@ -68,6 +70,8 @@ class BaseFM(BaseEstimator):
     verbose: int
     # Set by the first fit.
     history_: list[dict[str, Any]]
+    # Set by a fit with an encoder.
+    encoder_: TableEncoder
 
     def fit(
         self,
@@ -81,9 +85,10 @@ class BaseFM(BaseEstimator):
 
         Parameters
         ----------
-        X : matrix (n_rows, n_features)
+        X : matrix (n_rows, n_features), or a table
             SciPy sparse matrix of any format, NumPy array or DataFrame of finite real numbers. CSR with
-            float32 values is used in place; X is never changed.
+            float32 values is used in place; X is never changed. With an `encoder`, a table as `TableEncoder` takes
+            it.
         y : array (n_rows,)
             Two labels of any kind for a classifier, finite real numbers for a regressor.
         sample_weight : array (n_rows,), optional
@@ -124,10 +129,11 @@ class BaseFM(BaseEstimator):
         classes: Any = None,
     ) -> Any:
         before = dict(self.__dict__)
+        learned = self.encoder_.encoding_.mark() if hasattr(self, "encoder_") else None
         try:
             training, model = self._prepare(X, y, sample_weight, eval_set, callbacks, n_epochs, anew, classes)
         except BaseException:
-            self._put_back(before)
+            self._put_back(before, learned)
             raise
         try:
             training.run()
@@ -135,20 +141,23 @@ class BaseFM(BaseEstimator):
             if training.is_usable:
                 self._take(training, model, anew)
             else:
-                self._put_back(before)
+                self._put_back(before, learned)
             raise
         self._take(training, model, anew)
         return self
 
-    def _put_back(self, before: dict[str, Any]) -> None:
+    def _put_back(self, before: dict[str, Any], learned: Any) -> None:
         """An earlier fit stays as it was when this one is refused or comes to nothing."""
         self.__dict__.clear()
         self.__dict__.update(before)
+        if learned is not None:
+            self.encoder_.encoding_.reset(learned)
 
     def _take(self, training: Training, model: FMModel, anew: bool) -> None:
         earlier = [] if anew else self.history_
         model.epochs += len(training.history)
         self._model = model
+        self._drop_prepared()
         self.history_ = earlier + [
             {**record, "epoch": record["epoch"] + len(earlier)} for record in training.history
         ]
@@ -177,7 +186,7 @@ class BaseFM(BaseEstimator):
                 f"early_stopping_rounds={patience} needs rows to watch: pass eval_set=[(X_valid, y_valid)] to "
                 "fit, or leave it at None."
             )
-        rows = self._read_rows(X, reset=anew)
+        rows = self._read_training_rows(X, anew)
         weight = targets.read_weights(sample_weight, rows.n_rows)
         goal = self._read_goal(y, rows, weight, classes, anew)
         eval_sets = [self._read_eval_set(number, entry) for number, entry in enumerate(entries)]
@@ -212,6 +221,9 @@ class BaseFM(BaseEstimator):
 
     def _check_hyperparameters(self) -> None:
         validation.check_integer("n_factors", self.n_factors, minimum=0)
+        table_input.check_encoder(
+            self.encoder, self.linear_columns, self.deep_columns, getattr(self, "fields", None)
+        )
         validation.check_choice("optimizer", self.optimizer, RULES)
         validation.check_real("learning_rate", self._rate(), above=True)
         validation.check_integer("n_epochs", self.n_epochs, minimum=1)
@@ -232,10 +244,6 @@ class BaseFM(BaseEstimator):
         )
         validation.check_flag("warm_start", self.warm_start)
         self._seed()
-
-    def _check_jobs(self) -> None:
-        if self.n_jobs is not None and validation.check_integer("n_jobs", self.n_jobs, minimum=-(2**31)) == 0:
-            raise validation.InputError("n_jobs=0 must be None, a number of threads, or -1 for all cores.")
 
     def _seed(self) -> int:
         """A number that decides all random ones."""
@@ -265,9 +273,20 @@ class BaseFM(BaseEstimator):
             f32(max(1, self.n_factors)),
         )
 
-    def _read_rows(self, X: Any, reset: bool) -> CsrRows:
-        rows = as_csr_rows(X)
-        validate_data(self, X, reset=reset, skip_check_array=True)
+    def _read_training_rows(self, X: Any, anew: bool) -> CsrRows:
+        """The rows to train on; with an encoder, it learns what they hold first."""
+        if anew:
+            self.__dict__.pop("encoder_", None)
+        if hasattr(self, "encoder_"):
+            rows = table_input.further_rows(self.encoder_, X)
+        elif self.encoder is None:
+            return self._read_rows(X, reset=anew)
+        elif not anew:  # the model knows features, not columns
+            raise validation.late_encoder_error()
+        else:
+            self.encoder_, rows = table_input.training_rows(self.encoder, X)
+            self.__dict__.pop("feature_names_in_", None)
+        self.n_features_in_ = self.encoder_.encoding_.n_features
         return rows
 
     def _read_goal(
@@ -292,71 +311,32 @@ class BaseFM(BaseEstimator):
                     f"n_factors={self.n_factors} differs from the {self._model.n_factors} of the model that "
                     "training goes on with; set it back, or fit anew with warm_start=False."
                 )
-            return for_training(self._model, self.optimizer)
-        params = allocate(n_features, self.n_factors, self.optimizer)
+            return for_training(self._grown_model(n_features), self.optimizer)
+        params = with_parts(allocate(n_features, self.n_factors, self.optimizer), self._parts())
         return FMModel(
             params, self.n_factors, self.optimizer, np.zeros(n_features, np.uint8), goal.center, goal.scale
         )
 
-    def _raw_scores(self, X: Any) -> NDArray[np.float64]:
-        """Answers to rows before the link function, float64 (n_rows,)."""
-        check_is_fitted(self)
-        self._check_jobs()
-        rows = self._read_rows(X, reset=False)
-        model = self._model
-        threads = thread_count(self.n_jobs, rows.n_rows * work_of_model(model, rows), _SCORING_WORTH)
-        return model.center + model.scale * raw_scores(model, rows, threads)
+    def _parts(self) -> NDArray[np.uint8] | None:
+        """What each feature has, weight, factors or both; None where all have both."""
+        if not hasattr(self, "encoder_"):
+            return None
+        return table_input.parts_of(self.encoder_.encoding_, self.linear_columns, self.deep_columns)
 
-    @property
-    def coef_(self) -> NDArray[np.float32]:
-        """Linear weights (n_features,), in the units of X and of the answer."""
-        check_is_fitted(self)
-        return self._model.coef()
+    def _grown_model(self, n_features: int) -> FMModel:
+        """The model, with room for features that the encoder has learned since."""
+        model, parts = self._model, self._parts()
+        if not hasattr(self, "encoder_"):
+            return model
+        known = parts_in_full(model.params.parts, model.n_features)
+        if not np.array_equal(known, parts_in_full(parts, n_features)[: model.n_features]):
+            raise validation.changed_columns_error()
+        return model if n_features == model.n_features else grown(model, n_features, parts)
 
-    @property
-    def factors_(self) -> NDArray[np.float32]:
-        """Factors (n_features, n_factors), likewise."""
-        check_is_fitted(self)
-        # Without factors the table has no rows.
-        return self._model.factors().reshape(self._model.n_features, self._model.n_factors)
 
-    @property
-    def intercept_(self) -> float:
-        """The raw answer to an empty row."""
-        check_is_fitted(self)
-        return self._model.intercept()
-
-    def save(self, path: str | os.PathLike[str], include_optimizer: bool = False) -> None:
-        """Write the fitted model to a file that `fastfm_deep.load_model` reads; whole, or not at all.
-
-        Parameters
-        ----------
-        path : str or path
-            A safetensors file, which any reader of that format opens; it replaces an earlier one only once it
-            is complete.
-        include_optimizer : bool
-            Write the states of the optimizer too (about twice the size), so that `partial_fit` goes on
-            exactly where it stopped.
-
-        Raises
-        ------
-        InputError
-            The folder does not exist, or `path` is no regular file.
-        OSError
-            The disk is full; the previous file is whole.
-        """
-        from fastfm_deep.estimators.saved import save_model
-
-        check_is_fitted(self)
-        save_model(self, path, include_optimizer)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_model")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
+def parts_in_full(parts: NDArray[np.uint8] | None, n_features: int) -> NDArray[np.uint8]:
+    """Parts of all features, (n_features,)."""
+    return np.full(n_features, HAS_BOTH, np.uint8) if parts is None else parts
 
 
 def _frozen(array: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,16 +7,20 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import clone
 
 from fastfm_deep import validation
 from fastfm_deep.data.fields import POOLINGS, FieldLayout
 from fastfm_deep.data.id_map import LARGEST_ID, IdMap
 from fastfm_deep.estimators.base import BaseFM
-from fastfm_deep.estimators.deepfm import DeepFMClassifier, DeepFMMixin, DeepFMRegressor
-from fastfm_deep.estimators.fm import FMClassifier, FMRegressor
+from fastfm_deep.estimators.deepfm import DeepFMClassifier, DeepFMRegressor
+from fastfm_deep.estimators.deepfm_mixin import DeepFMMixin
+from fastfm_deep.estimators.fm_classifier import FMClassifier
+from fastfm_deep.estimators.fm_regressor import FMRegressor
+from fastfm_deep.estimators.saved_encoder import encoder_from, put_encoder
 from fastfm_deep.estimators.saved_network import network_from, put_network
 from fastfm_deep.model.file import read_model_file, write_model_file
-from fastfm_deep.model.params import FMModel, allocate
+from fastfm_deep.model.params import FMModel, allocate, with_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +35,7 @@ _PLAIN_ATTRIBUTES = (
     "best_epoch_",
     "best_score_",
     "target_range_",
+    "target_name_",
 )
 # What earlier files hold instead of a map of ids: the base alone.
 _FORMER_BASE = "text_base_"
@@ -51,6 +56,8 @@ def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimize
     }
     if len(params.inverse_scale):
         arrays["inverse_scale"] = params.inverse_scale
+    if params.parts is not None:
+        arrays["parts"] = params.parts
     if include_optimizer and model.rule is not None:
         arrays["factor_states"] = params.factors[:, params.padded_factors :]
         arrays["linear_states"] = params.linear[:, 1:]
@@ -72,6 +79,8 @@ def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimize
     if isinstance(estimator, FMClassifier):
         header["classes"] = _labels_to_header(estimator.classes_)
     _put_text_attributes(estimator, header, arrays)
+    if hasattr(estimator, "encoder_"):
+        put_encoder(estimator.encoder_, header, arrays)
     if model.deep is not None:
         put_network(model.deep, include_optimizer, header, arrays)
     write_model_file(path, arrays, _without_nan(header))
@@ -119,6 +128,10 @@ def _hyper_parameters(estimator: BaseFM) -> dict[str, Any]:
     if not isinstance(parameters["random_state"], int | np.integer | None):
         parameters["random_state"] = None  # a generator has moved on
     parameters.pop("fields", None)  # saved as `fields_`
+    parameters.pop("encoder", None)  # saved as `encoder_`
+    for name in ("linear_columns", "deep_columns"):
+        if parameters[name] is not None:
+            parameters[name] = [getattr(column, "name", column) for column in parameters[name]]
     if "dnn_hidden_units" in parameters:
         parameters["dnn_hidden_units"] = [int(size) for size in parameters["dnn_hidden_units"]]
     weights = parameters.get("class_weight")
@@ -197,6 +210,7 @@ def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> 
         _require(name in attributes, f"no attribute {name!r}")
     for name, value in attributes.items():
         _require(name in _PLAIN_ATTRIBUTES, f"an attribute {name!r}")
+        _require(name != "target_name_" or isinstance(value, str), f"{name}={value!r}")
         setattr(estimator, name, tuple(value) if name == "target_range_" else value)
     if "feature_names" in header:
         estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
@@ -211,8 +225,13 @@ def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> 
         estimator.id_map_ = _id_map_from(stored, header["n_features"], arrays)
     if "n_fields" in header:
         estimator.fields_ = _fields_from(header, arrays)
+    if "encoder" in header:
+        estimator.encoder_ = encoder_from(header, arrays)
+        estimator.encoder = clone(estimator.encoder_)
     if isinstance(estimator, DeepFMMixin):
         estimator.fields = estimator.fields_ = getattr(estimator, "fields_", None)
+        if "encoder" in header:  # fields come from its columns
+            estimator.fields = None
         estimator._model.deep = network_from(header, arrays, estimator.fields_)
     return estimator
 
@@ -263,6 +282,8 @@ def _model_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FMMo
             states[...] = _take(arrays, name, states.shape)
     if "inverse_scale" in arrays:
         params = params._replace(inverse_scale=_take(arrays, "inverse_scale", (n_features,)))
+    if "parts" in arrays:
+        params = with_parts(params, _take(arrays, "parts", (n_features,), np.uint8))
     return FMModel(params, n_factors, rule, np.unpackbits(occurs, count=n_features), center, scale, epochs)
 
 

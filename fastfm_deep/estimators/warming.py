@@ -11,7 +11,7 @@ from fastfm_deep import validation
 from fastfm_deep.data.fields import FieldLayout
 from fastfm_deep.datasets import make_ctr
 from fastfm_deep.estimators.deepfm import DeepFMClassifier
-from fastfm_deep.estimators.fm import FMClassifier
+from fastfm_deep.estimators.fm_classifier import FMClassifier
 from fastfm_deep.kernels.updates import RULES
 
 MODELS = ("fm", "deepfm")

@@ -62,11 +62,12 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
     slice_rows = max(1, int(SLICE_WORK / work_of_model(model, rows)))
     run_shards(score, rows.n_rows, slice_rows, n_threads)
     for row in np.flatnonzero(~np.isfinite(out)):
-        out[row] = _exact_score(model, rows, int(row))
+        out[row] = exact_score(model, rows, int(row))
     return out
 
 
-def _exact_score(model: FMModel, rows: CsrRows, row: int) -> float:
+def exact_score(model: FMModel, rows: CsrRows, row: int) -> float:
+    """The score of one row in float64, for values that are too large for float32 arithmetic."""
     entries = slice(rows.indptr[row], rows.indptr[row + 1])
     columns, values = rows.indices[entries], rows.values[entries].astype(np.float64)
     columns, values = columns[values != 0.0], values[values != 0.0]

@@ -1,0 +1,301 @@
+"""Recommendations: the best items of a table for each user of another.
+
+A *catalog* is a table of items prepared for a model: encoded, and added up as far as that goes without a user.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse
+from scipy.special import expit
+
+from fastfm_deep import validation
+from fastfm_deep.data.encoders import Encoding
+from fastfm_deep.data.feature_columns import names_of
+from fastfm_deep.data.pooling import pooled_rows
+from fastfm_deep.data.rows import CsrRows, as_csr_rows
+from fastfm_deep.data.table import Table, as_table, is_table
+from fastfm_deep.data.values import Categories, Lists, Numbers, Objects, Texts, Values
+from fastfm_deep.data.vocabulary import Vocabulary
+from fastfm_deep.model.params import FMModel
+from fastfm_deep.model.ranking import Ranker, Ranking, Side
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Recommendations:
+    """The best items for each user, the best first; unpacks into `ids` and `scores`.
+
+    Attributes
+    ----------
+    ids : int64 array (n_users, n)
+        Rows of the table of items; -1 where fewer than n were left.
+    scores : float64 array (n_users, n)
+        What `predict_proba` says of the second class, or `predict`; NaN where there is no item.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], scores: NDArray[np.float64], items: Table) -> None:
+        self.ids = ids
+        self.scores = scores
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.ids, self.scores))
+
+    def __repr__(self) -> str:
+        return f"Recommendations(n_users={len(self.ids)}, n={self.ids.shape[1]})"
+
+    def to_table(self) -> Any:
+        """One row for each user and item: "user" (its row), "rank" from 1, the columns of the item, "score".
+
+        Of the kind that the items were: a DataFrame of pandas or polars, a table of pyarrow, else a dict of
+        arrays.
+        """
+        there = self.ids >= 0
+        users, ranks = np.nonzero(there)
+        before = {"user": users, "rank": ranks + 1}
+        return _widened(self._items.pick(self.ids[there]), before, {"score": self.scores[there]})
+
+
+class ItemCatalog:
+    """A table of items, prepared for one model as it is now; see `prepare_items`."""
+
+    def __init__(self, table: Table, fields: tuple[int, ...], side: Side, model: FMModel) -> None:
+        self.table = table
+        self.fields = fields
+        self.side = side
+        self.model = model
+
+    def __len__(self) -> int:
+        return self.table.n_rows
+
+
+class Catalogs:
+    """The ranker of a model, and the catalog that it was asked about last.
+
+    Items that hold the same values as at the last call are not prepared again: their columns are compared, which
+    takes a small part of the time.
+    """
+
+    def __init__(self, model: FMModel, encoding: Encoding) -> None:
+        self.model = model
+        self.encoding = encoding
+        self.ranker = Ranker(model, encoding.field_of_feature)
+        self._last: tuple[dict[str, Values], ItemCatalog] | None = None
+
+    def of_items(self, items: Any, n_threads: int) -> ItemCatalog:
+        """The catalog of a table of items, or the one that was given."""
+        if isinstance(items, ItemCatalog):
+            if items.model is not self.model:
+                raise validation.foreign_catalog_error()
+            return items
+        table = as_table(items, "items")
+        fields = self.fields_in(table)
+        names = [name for field in fields for name in self.encoding.learned[field].names_read()]
+        values = {name: table.column(name) for name in names}
+        last = self._last
+        if (
+            last is not None
+            and last[0].keys() == values.keys()
+            and all(same_values(last[0][name], values[name]) for name in names)
+        ):
+            found = last[1]
+            return ItemCatalog(table, found.fields, found.side, found.model)
+        catalog = self.prepared(table, fields, n_threads)
+        self._last = ({name: _copied(part) for name, part in values.items()}, catalog)
+        return catalog
+
+    def prepared(self, table: Table, fields: tuple[int, ...], n_threads: int) -> ItemCatalog:
+        """Encode and add up a table of items."""
+        if not table.n_rows:
+            raise validation.empty_error((0, len(table.names)))
+        side = self.ranker.side(self.rows(table, fields), n_threads)
+        return ItemCatalog(table, fields, side, self.model)
+
+    def fields_in(self, table: Table) -> tuple[int, ...]:
+        """The fields whose columns a table has."""
+        return tuple(
+            field
+            for field, column in enumerate(self.encoding.learned)
+            if all(table.has(name) for name in column.names_read())
+        )
+
+    def rows(self, table: Table, fields: Sequence[int]) -> CsrRows:
+        """Rows of a part of the columns, pooled."""
+        entries = self.encoding.encode(table, None, 1, fields)
+        shape = table.n_rows, self.encoding.n_features
+        rows = as_csr_rows(scipy.sparse.csr_array((entries.values, entries.indices, entries.indptr), shape=shape))
+        layout = self.encoding.fields()
+        return pooled_rows(rows, layout) if layout.pooling else rows
+
+
+def recommend(
+    catalogs: Catalogs, users: Any, items: Any, n: int, exclude: Any, n_threads: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64], Table]:
+    """Places and raw scores of the best items for each user, (n_users, n), and the table of items."""
+    validation.check_integer("n", n, minimum=1)
+    catalog = catalogs.of_items(items, n_threads)
+    of_users = as_table(users, "users")
+    names = names_of(catalogs.encoding.columns)
+    fields = catalogs.fields_in(of_users)
+    _check_columns(names, fields, catalog.fields, of_users)
+    if not of_users.n_rows:
+        raise validation.empty_error((0, len(of_users.names)))
+    side = catalogs.ranker.side(catalogs.rows(of_users, fields), n_threads)
+    n_users, n_items = of_users.n_rows, len(catalog)
+    excluded = excluded_items(exclude, of_users, catalog.table, n_items)
+    n = min(n, n_items)
+    ids, raw = np.full((n_users, n), -1, np.int64), np.full((n_users, n), np.nan)
+    for user in range(n_users):
+        best: Ranking = catalogs.ranker.best(side, user, catalog.side, n, excluded(user), n_threads)
+        ids[user, : len(best.places)] = best.places
+        raw[user, : len(best.places)] = best.raw
+    return ids, raw, catalog.table
+
+
+def _check_columns(names: Sequence[str], of_users: Sequence[int], of_items: Sequence[int], users: Table) -> None:
+    """See that each column is in one of the tables, and in one only."""
+    for field, name in enumerate(names):
+        if field in of_users and field in of_items:
+            raise validation.shared_column_error(name)
+        if field not in of_users and field not in of_items:
+            raise validation.absent_column_error(name)
+
+
+def excluded_items(exclude: Any, users: Table, items: Table, n_items: int) -> Any:
+    """A function of the number of a user that gives the rows of the items which are left out for that user."""
+    if exclude is None:
+        none = np.empty(0, np.int64)
+        return lambda user: none
+    if is_table(exclude) and not (isinstance(exclude, list) and not exclude):
+        return _excluded_by_table(as_table(exclude, "exclude"), users, items)
+    if scipy.sparse.issparse(exclude) or (isinstance(exclude, np.ndarray) and exclude.ndim == 2):
+        if exclude.shape != (users.n_rows, n_items):
+            raise validation.exclude_shape_error(exclude.shape, (users.n_rows, n_items))
+        matrix = scipy.sparse.csr_array(exclude)
+        matrix.eliminate_zeros()
+        return lambda user: matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]]
+    if not isinstance(exclude, Sequence | np.ndarray) or isinstance(exclude, str) or len(exclude) != users.n_rows:
+        raise validation.exclude_type_error(exclude, users.n_rows)
+    lists = []
+    for user, given in enumerate(exclude):
+        found = np.asarray(given)
+        if not found.size:
+            found = np.empty(0, np.int64)
+        if found.ndim != 1 or found.dtype.kind not in "iu":
+            raise validation.exclude_type_error(given, users.n_rows, user)
+        if ((found < 0) | (found >= n_items)).any():
+            raise validation.exclude_range_error(user, int(found[(found < 0) | (found >= n_items)][0]), n_items)
+        lists.append(found.astype(np.int64))
+    return lists.__getitem__
+
+
+def _excluded_by_table(table: Table, users: Table, items: Table) -> Any:
+    """Pairs that a table holds, told by the columns that it shares with users and with items."""
+    of_users = [name for name in table.names if users.has(name)]
+    of_items = [name for name in table.names if items.has(name)]
+    if not of_users or not of_items:
+        raise validation.exclude_columns_error(table.names, users.names, items.names)
+    user_keys, user_of_pair = _shared_keys(users, table, of_users)
+    item_keys, item_of_pair = _shared_keys(items, table, of_items)
+    known = (user_of_pair >= 0) & (item_of_pair >= 0)
+    pairs = np.unique(np.stack([user_of_pair[known], item_of_pair[known]], axis=1), axis=0)
+    starts = np.searchsorted(pairs[:, 0], np.arange(int(user_keys.max(initial=-1)) + 2))
+    by_key = np.argsort(item_keys, kind="stable")
+    sorted_keys = item_keys[by_key]
+
+    def excluded(user: int) -> NDArray[np.int64]:
+        key = user_keys[user]
+        keys = pairs[starts[key] : starts[key + 1], 1]
+        first, end = np.searchsorted(sorted_keys, keys), np.searchsorted(sorted_keys, keys, side="right")
+        parts = [by_key[start:stop] for start, stop in zip(first, end, strict=True)]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    return excluded
+
+
+def _shared_keys(table: Table, other: Table, names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers for the rows of a table, equal where their columns are, and those of another's rows; -1: none."""
+    keys, others = np.zeros(table.n_rows, np.int64), np.zeros(other.n_rows, np.int64)
+    for name in names:
+        vocabulary = Vocabulary()
+        first, second = table.column(name), other.column(name)
+        if isinstance(first, Lists) or isinstance(second, Lists):
+            raise validation.listed_column_error(name)
+        codes = vocabulary.add(first, name).astype(np.int64)
+        found = vocabulary.find(second, name).astype(np.int64)
+        # Numbered anew after each column, so that products of sizes stay small.
+        joined = keys * vocabulary.n + codes
+        distinct, keys = np.unique(joined, return_inverse=True)
+        wanted = np.where((others < 0) | (found < 0), -1, others * vocabulary.n + found)
+        place = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
+        others = np.where((wanted >= 0) & (distinct[place] == wanted), place, -1)
+    return keys, others
+
+
+def same_values(first: Values, second: Values) -> bool:
+    """Whether two columns hold the same, in the same form."""
+    if type(first) is not type(second) or first.n != second.n:
+        return False
+    if isinstance(first, Objects):
+        return False  # what mixed objects are equal to is theirs to say
+    return all(_same_part(*parts) for parts in zip(first, second, strict=True))
+
+
+def _same_part(first: Any, second: Any) -> bool:
+    if isinstance(first, np.ndarray):
+        if not isinstance(second, np.ndarray) or first.dtype != second.dtype:
+            return False
+        if first.shape != second.shape:
+            return False
+        # By their bits: NaN is the same as NaN.
+        return bool(np.array_equal(_bits(first), _bits(second)))
+    if isinstance(first, Texts | Numbers | Objects | Categories | Lists):
+        return type(first) is type(second) and same_values(first, second)
+    return bool(first == second) if not isinstance(second, np.ndarray) else False
+
+
+def _bits(array: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(array).view(np.uint8)
+
+
+def _copied(values: Any) -> Any:
+    """A column whose arrays nobody else can change."""
+    if isinstance(values, np.ndarray):
+        return values.copy()
+    if isinstance(values, Texts | Numbers | Objects | Categories | Lists):
+        return type(values)(*(_copied(part) for part in values))
+    return values
+
+
+def probabilities(raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of raw scores."""
+    found: NDArray[np.float64] = expit(raw)
+    return found
+
+
+def _widened(picked: Any, before: dict[str, Any], after: dict[str, Any]) -> Any:
+    """A table with columns before and after its own, whose names give way."""
+    kind = type(picked).__module__.partition(".")[0]
+    library = sys.modules.get(kind)
+    added = [*before, *after]
+    if kind == "pandas" and library is not None:
+        own = picked.drop(columns=[name for name in added if name in picked.columns]).reset_index(drop=True)
+        return library.concat([library.DataFrame(before), own, library.DataFrame(after)], axis=1)
+    if kind == "polars" and library is not None:
+        own = picked.drop([name for name in added if name in picked.columns])
+        return library.concat([library.DataFrame(before), own, library.DataFrame(after)], how="horizontal")
+    if kind == "pyarrow" and library is not None:
+        names = [name for name in picked.column_names if name not in added]
+        columns = {name: picked.column(name) for name in names}
+        return library.table({**before, **columns, **after})
+    if isinstance(picked, list):
+        names = list(dict.fromkeys(name for row in picked for name in row))
+        picked = {name: np.array([row.get(name) for row in picked], object) for name in names}
+    own = {name: values for name, values in picked.items() if name not in added}
+    return {**before, **own, **after}

@@ -1,0 +1,194 @@
+"""Ranking: the best items for a user, with everything that is the user's or the item's alone computed once.
+
+A *side* is one part of the columns, the user's or the item's, of some rows: what its linear terms, pairs and field
+vectors add up to. The scores of a side's rows with those of the other are a product of matrices away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from fastfm_deep.data.rows import CsrRows
+from fastfm_deep.kernels.fields import Fields
+from fastfm_deep.kernels.micro_batch import BatchOut, gather_rows
+from fastfm_deep.kernels.ranking import add_network, keep_largest, score_pairs
+from fastfm_deep.kernels.slots import BatchRows
+from fastfm_deep.model.deep import SCORE_ROWS, batch_out, network_room
+from fastfm_deep.model.params import FMModel, blocks_for, for_scoring, lanes_for
+from fastfm_deep.model.score import SLICE_WORK, raw_scores
+from fastfm_deep.model.shards import run_shards
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from fastfm_deep.kernels.network import NetworkRoom
+
+# Scores by parts and scores of whole rows differ by the rounding of float32: this many times the largest score.
+_ROUNDING = 1e-5
+
+
+class Side(NamedTuple):
+    """Rows of one part of the columns.
+
+    Attributes
+    ----------
+    rows : CsrRows
+        Pooled.
+    raw : float32 array (n,)
+        Linear and pair terms, without the intercept.
+    sums : float32 array (n, padded_factors)
+        Σ x v of each.
+    first : float32 array (n, n_units)
+        Products of the network's first layer; (n, 0) without a network.
+    turned : float32 array (padded_factors, n)
+        The sums, factor by factor.
+    """
+
+    rows: CsrRows
+    raw: NDArray[np.float32]
+    sums: NDArray[np.float32]
+    first: NDArray[np.float32]
+    turned: NDArray[np.float32]
+
+
+class Ranking(NamedTuple):
+    """The best items of one user, the best first: places int64 (n,), raw scores float64 (n,)."""
+
+    places: NDArray[np.int64]
+    raw: NDArray[np.float64]
+
+
+class Ranker:
+    """Ranks the rows of one side for rows of the other; may be asked by several threads at once.
+
+    Parameters
+    ----------
+    model : FMModel
+        With a network, one of fields.
+    field_of_feature : int32 array (n_features,)
+        In whose order the entries of a row stand.
+    """
+
+    def __init__(self, model: FMModel, field_of_feature: NDArray[np.int32]) -> None:
+        self._model = model
+        self._field_of = field_of_feature
+        self._params = for_scoring(model)
+        padded = self._params.padded_factors
+        self._lanes, self._blocks = lanes_for(padded), blocks_for(padded)
+        self._rooms: list[NetworkRoom] = []
+        deep = model.deep
+        self._network = None if deep is None else deep.for_kernels()
+        # -1: no vectors at all.
+        self._fields = Fields(np.empty(0, np.int32), np.empty(0, np.uint8), -1) if deep is None else deep.fields()
+        self._n_vectors = 0 if deep is None else deep.n_vectors
+
+    def side(self, rows: CsrRows, n_threads: int = 1) -> Side:
+        """Add up the rows of one side."""
+        model, n_rows = self._model, rows.n_rows
+        padded = self._params.padded_factors
+        n_units = 0 if model.deep is None else model.deep.shape.hidden_units[0]
+        f32 = np.float32
+        raw, sums, first = np.zeros(n_rows, f32), np.zeros((n_rows, padded), f32), np.zeros((n_rows, n_units), f32)
+        side = Side(rows, raw, sums, first, np.empty((0, n_rows), f32))
+
+        def add_up(start: int, stop: int, thread: int) -> None:
+            n_most = min(SCORE_ROWS, stop - start)
+            found = batch_out(n_most, self._n_vectors, model.n_factors, padded, training=False)
+            for first in range(start, stop, SCORE_ROWS):
+                self._add_up(side, first, min(first + SCORE_ROWS, stop), found)
+
+        run_shards(add_up, n_rows, 32 * SCORE_ROWS, n_threads)
+        return side._replace(turned=np.ascontiguousarray(side.sums.T))
+
+    def _add_up(self, side: Side, start: int, stop: int, found: BatchOut) -> None:
+        rows, n = side.rows, stop - start
+        part = BatchRows(rows.indptr[start : stop + 1], rows.indices, rows.values)
+        out = BatchOut(
+            side.sums[start:stop],
+            side.raw[start:stop],
+            found.gradient[:n],
+            found.inputs[:n],
+            found.input_grads,
+            found.vectors,
+            found.grads,
+        )
+        gather_rows(part, self._params, self._fields, out, self._lanes, self._blocks)
+        if self._model.deep is not None:
+            n_inputs, n_units = self._model.deep.shape.n_inputs, side.first.shape[1]
+            weights = self._model.deep.parameters[: n_inputs * n_units].reshape(n_inputs, n_units)
+            np.dot(out.inputs.reshape(n, n_inputs), weights, side.first[start:stop])
+
+    def best(
+        self, users: Side, user: int, items: Side, n: int, excluded: NDArray[np.integer], n_threads: int
+    ) -> Ranking:
+        """The `n` best items for one user; ties go to the item that stands first.
+
+        Scores and order are those of the whole rows: those that come near are scored once more, as such.
+        """
+        scores = self._scores(users, user, items, n_threads)
+        bad = np.flatnonzero(~np.isfinite(scores))
+        if len(bad):  # too large for float32
+            scores[bad] = self._scores_of_rows(users, user, items, bad)
+        scores[excluded] = -np.inf
+        n = min(n, len(scores))
+        best, places = np.empty(n), np.empty(n, np.int64)
+        n_found = int(keep_largest(scores, best, places))
+        if not n_found:
+            return Ranking(np.empty(0, np.int64), np.empty(0))
+        # The smallest of a heap is its first.
+        near = best[0] - _ROUNDING * (1.0 + float(np.abs(best[:n_found]).max()))
+        candidates = np.flatnonzero(scores >= near)
+        raw = self._scores_of_rows(users, user, items, candidates)
+        order = np.lexsort((candidates, -raw))[:n_found]
+        return Ranking(candidates[order], raw[order])
+
+    def _scores(self, users: Side, user: int, items: Side, n_threads: int) -> NDArray[np.float64]:
+        """Raw scores of all items, by parts."""
+        n_items = len(items.raw)
+        scores = np.empty(n_items)
+        user_raw = float(self._params.intercept[0]) + float(users.raw[user])
+        work = 1 + items.sums.shape[1] + (0 if self._model.deep is None else self._model.deep.shape.n_parameters)
+
+        def score(start: int, stop: int, thread: int) -> None:
+            part = slice(start, stop)
+            score_pairs(items.raw, items.turned, start, user_raw, users.sums[user], scores[part])
+            if self._network is not None:
+                room = self._room()
+                add_network(items.first[part], users.first[user], self._network, room, scores[part])
+                self._rooms.append(room)
+
+        run_shards(score, n_items, max(SCORE_ROWS, SLICE_WORK // work), n_threads)
+        return scores
+
+    def _room(self) -> NetworkRoom:
+        try:
+            return self._rooms.pop()
+        except IndexError:  # one for each thread
+            assert self._model.deep is not None
+            return network_room(self._model.deep.shape, SCORE_ROWS)
+
+    def _scores_of_rows(
+        self, users: Side, user: int, items: Side, places: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Raw scores of whole rows: those of the user and of some items."""
+        return raw_scores(self._model, self._joined(users.rows, user, items.rows, places))
+
+    def _joined(self, users: CsrRows, user: int, items: CsrRows, places: NDArray[np.int64]) -> CsrRows:
+        """The user's entries and those of each item as one row, in the order of fields."""
+        of_user = slice(users.indptr[user], users.indptr[user + 1])
+        lengths = items.indptr[places + 1] - items.indptr[places]
+        n_user = of_user.stop - of_user.start
+        indptr = np.zeros(len(places) + 1, np.int64)
+        np.cumsum(lengths + n_user, out=indptr[1:])
+        row = np.repeat(np.arange(len(places)), lengths)
+        at = np.arange(len(row)) + np.repeat(items.indptr[places] - (np.cumsum(lengths) - lengths), lengths)
+        indices = np.concatenate([items.indices[at], np.tile(users.indices[of_user], len(places))])
+        values = np.concatenate([items.values[at], np.tile(users.values[of_user], len(places))])
+        row = np.concatenate([row, np.repeat(np.arange(len(places)), n_user)])
+        order = np.lexsort((self._field_of[indices], row))
+        parts = indptr, indices[order], values[order]
+        for part in parts:
+            part.flags.writeable = False
+        return CsrRows(*parts)
