@@ -104,10 +104,13 @@ def test_one_file_for_several_commands(files, config, capsys):
         ("[score]\nrow = true", "{path}: [score] row is no option; did you mean raw?"),
         (
             "[score]\nn_epochs = 1",
-            "{path}: [score] n_epochs is no option; known are base, debug, format, json, n_jobs, ",
+            "{path}: [score] n_epochs is no option; known are base, debug, format, json, keep, ",
         ),
         ("[trian]\nn_epochs = 1", "{path}: [trian] is no table; did you mean [train]?"),
-        ("[demo]\nn_rows = 1", "{path}: [demo] is no table; known are [convert], [evaluate], [score], [train]."),
+        (
+            "[demo]\nn_rows = 1",
+            "{path}: [demo] is no table; known are [columns.NAME], [convert], [evaluate], [score], [train].",
+        ),
         ("train = 1", "{path}: train = 1 must be a table: [train], and its options below."),
         ("config = 'x'", "{path}: config is no option; "),
         ("help = true", "{path}: help is no option; "),

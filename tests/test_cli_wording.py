@@ -56,6 +56,10 @@ SOURCES = [
     validation.network_too_large_error(80, (64, 32), 2**40, 2**30),
     validation.InputError("n_jobs=0 must be None, a number of threads"),
     validation.InputError("np.float64(0.5)"),
+    validation.number_value_error("age", 3, "x"),
+    validation.listed_column_error("tags"),
+    validation.infinite_value_error("age", 3, "x"),
+    validation.category_memory_error(10),
 ]
 
 

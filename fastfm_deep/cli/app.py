@@ -11,19 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from fastfm_deep import __version__
-from fastfm_deep.cli.commands import convert, demo, evaluate, inspect, score, train
+from fastfm_deep.cli.commands import columns, convert, demo, evaluate, inspect, score, train
 from fastfm_deep.cli.console import BAD_INPUT, DONE, Ended, complain, outcome, write_out
 from fastfm_deep.cli.options import examples
 
 app = typer.Typer(
     name="fastfm-deep",
-    help="Factorization machines for large sparse data: train on text files, measure, score others, see it learn.",
+    help="Factorization machines for large sparse data: train on tables or text files, measure, score others, "
+    "see it learn.",
     epilog="Exit codes: 0 done; 1 the work failed; 2 bad usage or input; 130 interrupted.\n\n"
     + examples(
         "fastfm-deep demo",
+        "fastfm-deep columns clicks.csv --target clicked > run.toml",
+        "fastfm-deep train clicks.csv --config run.toml --out model.safetensors",
+        "fastfm-deep evaluate model.safetensors test.csv",
+        "fastfm-deep score model.safetensors new.csv --out scores.csv",
         "fastfm-deep train train.txt --valid valid.txt --out model.safetensors",
-        "fastfm-deep evaluate model.safetensors test.txt",
-        "fastfm-deep score model.safetensors new.txt --out scores.txt",
         "fastfm-deep COMMAND --help",
     ),
     pretty_exceptions_enable=False,
@@ -34,6 +37,7 @@ app.command(short_help=train.SHORT, epilog=train.EXAMPLES)(train.train)
 app.command(short_help=score.SHORT, epilog=score.EXAMPLES)(score.score)
 app.command(short_help=evaluate.SHORT, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command(short_help=inspect.SHORT, epilog=inspect.EXAMPLES)(inspect.inspect)
+app.command(short_help=columns.SHORT, epilog=columns.EXAMPLES)(columns.columns)
 app.command(short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
 app.command(short_help=demo.SHORT, epilog=demo.EXAMPLES)(demo.demo)
 

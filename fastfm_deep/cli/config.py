@@ -2,6 +2,7 @@
 
 A *key* is the name of an option without its dashes, `n_factors` or `n-factors`. Keys at the top of the file go to
 every command that has the option; those of a table, `[train]`, to that command alone, and before those at the top.
+Tables `[columns.NAME]` declare columns; see `declarations.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from fastfm_deep import validation
+
+NAMES = "NAME,..."
+"""What stands in the help for the value of an option that takes names with commas between them."""
+
+COLUMNS = "columns"
+"""The table of a file that declares columns."""
 
 # What makes no sense in a file.
 _LEFT_OUT = frozenset({"config", "help"})
@@ -45,6 +52,7 @@ class Setting(NamedTuple):
     parameter: str
     rule: str
     takes_list: bool
+    takes_names: bool = False  # with commas between them, as on the command line; those of a list stay as they are
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {
@@ -66,7 +74,8 @@ def settings_of(command: Any) -> dict[str, Setting]:
             if parameter.param_type_name == "option" and text.startswith("--") and text[2:] not in _LEFT_OUT:
                 plain = [kind for kind in _RULES if kind in _parts(types[parameter.name])]
                 takes_list = list in _parts(types[parameter.name])
-                found[_plain(text[2:])] = Setting(parameter.name, _RULES[plain[0]], takes_list)
+                takes_names = parameter.metavar == NAMES
+                found[_plain(text[2:])] = Setting(parameter.name, _RULES[plain[0]], takes_list, takes_names)
     return found
 
 
@@ -81,7 +90,15 @@ def _plain(key: str) -> str:
     return key.replace("-", "_")
 
 
-def settings_for(name: str, commands: Mapping[str, Any], path: str) -> dict[str, Any]:
+def names_in(given: str, option: str) -> list[str]:
+    """Names out of user,item."""
+    names = [name.strip() for name in given.split(",")]
+    if "" in names:
+        raise validation.empty_name_error(option, given)
+    return names
+
+
+def settings_for(name: str, commands: Mapping[str, Any], path: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """What a file says for a command, by the parameters of the command's function.
 
     Parameters
@@ -91,6 +108,8 @@ def settings_for(name: str, commands: Mapping[str, Any], path: str) -> dict[str,
     commands : mapping of str and click commands
         All that take such a file.
     path : str
+    content : dict
+        What the file says.
 
     Raises
     ------
@@ -101,9 +120,12 @@ def settings_for(name: str, commands: Mapping[str, Any], path: str) -> dict[str,
     anywhere = {key: setting for settings in known.values() for key, setting in settings.items()}
     chosen: dict[str, Any] = {}
     in_table: dict[str, Any] = {}
-    for key, value in read_config(path).items():
+    for key, value in content.items():
+        if key == COLUMNS:
+            continue
         if isinstance(value, dict) and key not in known:
-            raise validation.config_key_error(path, f"[{key}]", [f"[{command}]" for command in known], "table")
+            tables = [f"[{command}]" for command in known] + [f"[{COLUMNS}.NAME]"]
+            raise validation.config_key_error(path, f"[{key}]", tables, "table")
         if isinstance(value, dict):
             checked = {_plain(inner): _check(path, inner, item, known[key], key) for inner, item in value.items()}
             in_table |= checked if key == name else {}
@@ -129,4 +151,6 @@ def _check(path: str, key: str, value: Any, settings: Mapping[str, Setting], tab
         raise validation.config_value_error(path, where, value, rule)
     if setting.rule == "a string":
         items = [str(item) for item in items]
+    if setting.takes_names and not several:
+        items = names_in(items[0], where)
     return items if setting.takes_list else items[0]

@@ -88,7 +88,7 @@ def run_demo(
 
 
 def _new_estimator(n_factors: int, parameters: dict[str, Any]) -> Any:
-    from fastfm_deep.estimators.fm import FMClassifier
+    from fastfm_deep.estimators.fm_classifier import FMClassifier
 
     estimator = FMClassifier(n_factors, eval_metric=["auc", "logloss"], **_SETTINGS, **parameters)
     estimator._check_hyperparameters()

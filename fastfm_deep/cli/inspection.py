@@ -1,7 +1,7 @@
 """The work of `fastfm-deep inspect`: what a model file holds, in short.
 
-A *name* of a column is what its user calls it: the id in the text, a column of a DataFrame, or, with hashed ids,
-its number.
+A *name* of a feature is what its user calls it: "city=Rome" of a table, the id in the text, a column of a
+DataFrame, or, with hashed ids, its number.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastfm_deep import validation
-from fastfm_deep.cli import models, strongest, texts
+from fastfm_deep.cli import encoded_columns, models, strongest, texts
 from fastfm_deep.cli.console import Console
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _MOST = 10_000  # weights and pairs shown
 _LISTED = 12  # fields
+_WIDEST = 40  # characters of a name
 _FEEDS = {"fields": "a vector of each field", "the whole row": "two vectors of the whole row"}
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -37,7 +38,8 @@ def run_inspection(path: str, top: int, console: Console) -> None:
     found = _description(estimator, path)
     model = estimator._model
     name = _names(estimator)
-    fields = getattr(estimator, "fields_", None)
+    # Names of features of a table tell the column.
+    fields = None if hasattr(estimator, "encoder_") else getattr(estimator, "fields_", None)
     weights = strongest.strongest_weights(estimator.coef_, model.occurs, top)
     pairs = strongest.Pairs([], True)
     if model.n_factors:
@@ -66,7 +68,10 @@ def run_inspection(path: str, top: int, console: Console) -> None:
 
 
 def _names(estimator: Any) -> Callable[[int], int | str]:
-    """What to call a column."""
+    """What to call a feature."""
+    if hasattr(estimator, "encoder_"):
+        names = estimator.encoder_.get_feature_names_out()
+        return lambda column: str(names[column])
     id_map = getattr(estimator, "id_map_", None)
     if id_map is None:
         known = getattr(estimator, "feature_names_in_", None)
@@ -91,11 +96,13 @@ def _description(estimator: Any, path: str) -> dict[str, Any]:
         "intercept": estimator.intercept_,
         "optimizer_states": model.rule,
         "ids": None if id_map is None else {"kind": id_map.kind, "base": id_map.base, "n_ids": len(id_map.ids)},
+        "target": getattr(estimator, "target_name_", None),
+        "columns": encoded_columns.described(estimator) if hasattr(estimator, "encoder_") else None,
         "n_fields": None if fields is None else fields.n_fields,
         "features_per_field": None if fields is None else _sizes(fields),
         "pooling": None if fields is None else list(fields.pooling or ("sum",) * fields.n_fields),
         "network": None if model.deep is None else _network(model.deep),
-        "hyper_parameters": _plain(estimator.get_params()),
+        "hyper_parameters": _plain(estimator.get_params(deep=False)),
         "n_epochs_trained": len(history),
         "best_epoch": estimator.best_epoch_,
         "best_score": estimator.best_score_,
@@ -125,11 +132,11 @@ def _network(deep: DeepPart) -> dict[str, Any]:
 
 
 def _plain(parameters: dict[str, Any]) -> dict[str, Any]:
-    """What JSON can hold: class weights are by label, and of fields the figures are told instead."""
+    """What JSON can hold: class weights are by label, and of fields and columns more is told elsewhere."""
     return {
         name: {str(key): item for key, item in value.items()} if isinstance(value, dict) else value
         for name, value in parameters.items()
-        if name != "fields"
+        if name != "fields" and (name != "encoder" or value is None)
     }
 
 
@@ -139,11 +146,14 @@ def _as_text(found: dict[str, Any]) -> str:
     given = ", ".join(f"{name}={value}" for name, value in found["hyper_parameters"].items())
     wrapped = textwrap.wrap(given, 80, break_on_hyphens=False, break_long_words=False)
     lines += [f"  {'hyper-parameters' if not number else '':<18}{line}" for number, line in enumerate(wrapped)]
+    if found["columns"] is not None:
+        lines += ["", "columns", *encoded_columns.as_table(found["columns"])]
     apart = ", the network left out of account" if found["network"] is not None else ""
+    named = found["columns"] is not None
     if found["strongest_weights"]:
-        lines += ["", f"strongest linear weights{apart}", *_table(found["strongest_weights"], "weight")]
+        lines += ["", f"strongest linear weights{apart}", *_table(found["strongest_weights"], "weight", named)]
     if found["strongest_pairs"]:
-        lines += ["", f"strongest pairs of features{apart}", *_table(found["strongest_pairs"], "strength")]
+        lines += ["", f"strongest pairs of features{apart}", *_table(found["strongest_pairs"], "strength", named)]
     if not found["strongest_pairs_complete"]:
         lines.append(
             f"  (of the {strongest.MOST_FEATURES:,} features with the longest vectors of factors; others were not "
@@ -156,13 +166,16 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     facts = []
     if found["classes"] is not None:
         facts.append(("classes", ", ".join(map(str, found["classes"]))))
+    if found["target"] is not None:
+        facts.append(("target", found["target"]))
     facts += [
         ("features", f"{found['n_features']:,}, of which {found['n_features_that_occur']:,} occur in training"),
         ("factors", f"{found['n_factors']} a feature"),
         ("intercept", f"{found['intercept']:.6g}"),
-        ("ids", _ids(found["ids"], found["n_features"])),
     ]
-    if found["n_fields"] is not None:
+    if found["columns"] is None:
+        facts.append(("ids", _ids(found["ids"], found["n_features"])))
+    if found["n_fields"] is not None and found["columns"] is None:
         facts.append(("fields", _fields(found)))
     network = found["network"]
     if network is not None:
@@ -228,13 +241,16 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1000**power:.{0 if not power else 1}f} {_UNITS[power]}"
 
 
-def _table(rows: list[dict[str, Any]], last: str) -> list[str]:
+def _table(rows: list[dict[str, Any]], last: str, named: bool = False) -> list[str]:
     """Lines of a table; the last column is a number, signs below each other."""
     heads = [name for name in rows[0] if name != last]
     # id, its field, the other id, its field
     heads.sort(key=lambda name: ("other" in name, "field" in name))
     cells = [[str(row[name]) for name in heads] for row in rows]
+    cells = [[_shortened(cell) for cell in line] for line in cells]
     titles = [name.replace("_", " ").replace("id field", "field") for name in heads]
+    if named:
+        titles = [title.replace("id", "feature") for title in titles]
     widths = [
         max(10, len(title), *map(len, column))
         for title, column in zip(titles, zip(*cells, strict=True), strict=True)
@@ -245,3 +261,9 @@ def _table(rows: list[dict[str, Any]], last: str) -> list[str]:
         "  " + "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + end
         for line, end in zip(lines, ends, strict=True)
     ]
+
+
+def _shortened(text: str) -> str:
+    """A name that fits on a line, whatever a category is."""
+    plain = "".join(sign if sign.isprintable() else "?" for sign in text)
+    return plain if len(plain) <= _WIDEST else plain[: _WIDEST - 3] + "..."

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse
 
 from fastfm_deep import validation
+from fastfm_deep.data.arrow_files import table_format
 from fastfm_deep.data.fields import FieldLayout
 from fastfm_deep.data.id_map import IdMap
 
@@ -87,14 +88,18 @@ def check_inputs(paths: Sequence[str]) -> None:
     if list(paths).count(STDIN) > 1:
         raise validation.twice_stdin_error()
     for path in paths:
-        if path == STDIN:
-            continue
-        if os.path.isdir(path):
-            raise validation.input_path_error(path, "is a folder")
-        if not os.path.exists(path):
-            raise validation.input_path_error(path, "does not exist")
-        if not os.access(path, os.R_OK):
-            raise validation.input_path_error(path, "may not be read")
+        fault = None if path == STDIN else _fault_of(path)
+        if fault is not None:
+            is_table = table_format(path) is not None
+            raise (validation.table_path_error if is_table else validation.input_path_error)(path, fault)
+
+
+def _fault_of(path: str) -> str | None:
+    if os.path.isdir(path):
+        return "is a folder"
+    if not os.path.exists(path):
+        return "does not exist"
+    return None if os.access(path, os.R_OK) else "may not be read"
 
 
 def check_output(path: str, inputs: Sequence[str]) -> Path:

@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 # Integers of so few values are categories, those of more are numbers unless the name says otherwise.
 _FEW = 32
 _CATEGORY_NAMES = re.compile(
-    r"(^|[_\W])(id|ids|uid|code|cat|category|zip|zipcode|postcode|type|class|group|level)$|[a-z](Id|ID)$",
+    r"(^|[_\W])(id|ids|uid|code|cat|category|zip|zipcode|postcode|type|class|group|level|user|customer|session|item|"
+    r"product|sku|movie|ad|campaign|site|app|device|brand|shop|store|region|bin)$|[a-z](Id|ID)$",
     re.IGNORECASE,
 )
-# So many rows, each with a value of its own, are numbered by a column; it tells nothing of the next row.
-_NUMBERED_ROWS = 50
+# A column in which this share of so many rows has a value of its own tells nothing of the next row.
+_NUMBERED_ROWS, _DISTINCT = 50, 0.98
 _SEPARATORS = ("|", ";")
 # Share of the texts in which a separator stands where it is one.
 _SEPARATED = 0.1
@@ -118,8 +119,8 @@ def _number_proposal(name: str, values: Numbers) -> FeatureColumn | str:
 
 def _numbered(n_rows: int, counts: NDArray[np.int64]) -> str:
     """Why a column of categories is of no use: every row has its own."""
-    if len(counts) == n_rows >= _NUMBERED_ROWS:
-        return "each row has a value of its own"
+    if n_rows >= _NUMBERED_ROWS and len(counts) >= _DISTINCT * n_rows:
+        return f"{'each row has' if len(counts) == n_rows else 'nearly each row has'} a value of its own"
     return ""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -50,6 +51,9 @@ class TableWriter:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
+        else:  # a writer of Parquet would complain, once its file is closed
+            with suppress(Exception):
+                self.close()
 
     def write(self, columns: dict[str, NDArray[Any]]) -> None:
         """Write some rows; every call gives the same columns.

@@ -33,6 +33,8 @@ def encoder_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Tab
     encoding = Encoding.from_state(stored["columns"], parts)
     if encoding.n_features != header["n_features"]:
         raise ValueError(f"found an encoder of {encoding.n_features} features")
+    if not isinstance(stored["n_jobs"], int | None):
+        raise ValueError(f"found n_jobs={stored['n_jobs']!r}")
     encoder = TableEncoder.of_encoding(encoding, int(stored["n_columns"]))
     encoder.n_jobs = stored["n_jobs"]
     return encoder

@@ -134,6 +134,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table = as_table(X)
         encoding = Encoding(check_columns(self.columns))
         self._check_jobs()
+        encoding.check_names(table)
         if not table.n_rows:
             raise validation.empty_error((0, len(table.names)))
         return table, encoding, encoding.learn(table, self._n_threads(table, encoding))

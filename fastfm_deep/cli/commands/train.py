@@ -7,30 +7,51 @@ from typing import Annotated, Any
 import typer
 
 from fastfm_deep.cli.console import Console, outcome
-from fastfm_deep.cli.options import AsJson, Config, Debug, Format, Jobs, Quiet, choices, examples
+from fastfm_deep.cli.options import (
+    AsJson,
+    Config,
+    Debug,
+    DeepColumns,
+    Dense,
+    Format,
+    HandleUnknown,
+    Jobs,
+    LinearColumns,
+    MinCount,
+    Quiet,
+    Separator,
+    Sparse,
+    Target,
+    Varlen,
+    choices,
+    declared_in_file,
+    examples,
+    is_from_file,
+    names_given,
+)
 
-SHORT = "Train on text files, save the model."
+SHORT = "Train on tables or text files, save the model."
 EXAMPLES = examples(
+    "fastfm-deep train clicks.csv --target clicked --out model.safetensors",
+    "fastfm-deep train clicks.parquet --target clicked --sparse user,item --dense price --varlen tags",
+    "fastfm-deep train day1.csv day2.csv --valid day3.csv --model deepfm --config run.toml -o model.safetensors",
     "fastfm-deep train train.txt --out model.safetensors",
     "fastfm-deep train train.txt --valid valid.txt --early-stopping-rounds 2 -k 8 -o model.safetensors",
     "fastfm-deep train day1.ffm.gz day2.ffm.gz --hash-features 4194304 -o model.safetensors",
     "fastfm-deep train ratings.txt --task regression --compact -o model.safetensors",
     "fastfm-deep train train.ffm --model deepfm --dnn-hidden-units 64,32 --dnn-dropout 0.2 -o model.safetensors",
     "fastfm-deep train train.txt --model deepfm --fields 957,4081,7 -o model.safetensors",
-    "fastfm-deep train train.txt --config run.toml",
 )
 
 
 def train(
+    context: typer.Context,
     files: Annotated[
-        list[str], typer.Argument(metavar="TRAIN", help="Text files to learn from; - is standard input.")
+        list[str],
+        typer.Argument(metavar="TRAIN", help="Tables or text files to learn from; - is text on standard input."),
     ],
-    valid: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Text file to measure on after each epoch.")
-    ] = None,
-    test: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Text file to measure the final model on.")
-    ] = None,
+    valid: Annotated[str | None, typer.Option(metavar="FILE", help="File to measure on after each epoch.")] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="File to measure the final model on.")] = None,
     out: Annotated[
         str | None, typer.Option("--out", "-o", metavar="FILE", help="Model to write (a safetensors file).")
     ] = None,
@@ -50,6 +71,15 @@ def train(
             help="A factorization machine, or one with a network on the same factors, trained together.",
         ),
     ] = "fm",
+    target: Target = None,
+    sparse: Sparse = None,
+    dense: Dense = None,
+    varlen: Varlen = None,
+    min_count: MinCount = None,
+    handle_unknown: HandleUnknown = None,
+    separator: Separator = None,
+    linear_columns: LinearColumns = None,
+    deep_columns: DeepColumns = None,
     n_factors: Annotated[
         int | None, typer.Option("--n-factors", "-k", metavar="N", help="Factors per feature; 0: a linear model.")
     ] = None,
@@ -142,6 +172,14 @@ def train(
             help="Let both classes weigh the same (binary).",
         ),
     ] = None,
+    negative_downsampling: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Share of the negative rows that was kept when the files were made; the answers of the model are "
+            "corrected for it, the figures shown while training are not (binary).",
+        ),
+    ] = None,
     clip: Annotated[
         bool,
         typer.Option(
@@ -190,11 +228,19 @@ def train(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Train a factorization machine, or a DeepFM, on text: libsvm, libfm or libffm, plain or .gz, .xz, .bz2, .zst.
+    """Train a factorization machine, or a DeepFM, on tables or on text.
 
-    Each line of a file is a label and the non-zeros of a row, "1 3:1 17:0.5"; in libffm text the field stands
-    before, "1 0:3:1 4:17:0.5". A * in the table marks the best epoch so far. Ctrl-C ends training and saves what
-    was learned to --out.
+    Tables are .csv, .tsv (also .gz, .bz2, .zst) and .parquet files; --target names the column to predict. Which
+    columns are features --sparse, --dense and --varlen say, or [columns.NAME] in the file of --config; of a column
+    that both name, the command line says all. Without either, columns are proposed from what they hold, as the
+    command columns shows them. --min-count, --handle-unknown and --separator hold for all columns that do not say
+    otherwise in the file. Several files make one table; their columns are found by name.
+
+    Text is libsvm, libfm or libffm, plain or .gz, .xz, .bz2, .zst. Each line is a label and the non-zeros of a
+    row, "1 3:1 17:0.5"; in libffm text the field stands before, "1 0:3:1 4:17:0.5". --format, --base,
+    --n-features, --hash-features, --compact and --fields are about text alone.
+
+    A * in the table of epochs marks the best so far. Ctrl-C ends training and saves what was learned to --out.
 
     Hyper-parameters that are not given are those of FMClassifier or FMRegressor, or, with --model=deepfm, of
     DeepFMClassifier or DeepFMRegressor. Options marked (deepfm) go with that alone.
@@ -218,19 +264,47 @@ def train(
         "early_stopping_rounds": early_stopping_rounds,
         "eval_metric": list(eval_metric or ()) or None,
         "class_weight": class_weight,
+        "negative_downsampling": negative_downsampling,
         "clip": clip or None,
         "n_jobs": n_jobs,
         "random_state": random_state,
     }
     given: dict[str, Any] = {name: value for name, value in hyper_parameters.items() if value is not None}
     with outcome(debug):
+        from fastfm_deep.cli.declarations import Declarations
+        from fastfm_deep.cli.plans import Plan, hidden_units
         from fastfm_deep.cli.texts import IdOptions
-        from fastfm_deep.cli.train import Plan, hidden_units, run_training
+        from fastfm_deep.cli.train import run_training
 
         # Several values come out of a list in a file of options.
         if dnn_hidden_units:
             given["dnn_hidden_units"] = hidden_units(",".join(dnn_hidden_units))
+        for name, names in (("linear_columns", linear_columns), ("deep_columns", deep_columns)):
+            if names:
+                given[name] = names_given(context, name, names)
+        by_type = {"sparse": sparse, "dense": dense, "varlen": varlen}
+        defaults = {"min_count": min_count, "handle_unknown": handle_unknown, "separator": separator}
+        declarations = Declarations(
+            {kind: names_given(context, kind, names) or [] for kind, names in by_type.items()},
+            declared_in_file(context),
+            frozenset(kind for kind in by_type if is_from_file(context, kind)),
+            {name: value for name, value in defaults.items() if value is not None},
+        )
         fields_given = ",".join(fields) if fields else None
         ids = IdOptions(base, n_features, hash_features, compact)
-        plan = Plan(files, valid, test, model, task, fields_given, given, format, ids, out, include_optimizer)
+        plan = Plan(
+            files=files,
+            valid=valid,
+            test=test,
+            model=model,
+            task=task,
+            fields=fields_given,
+            hyper_parameters=given,
+            format=format,
+            ids=ids,
+            out=out,
+            include_optimizer=include_optimizer,
+            target=target,
+            declarations=declarations,
+        )
         run_training(plan, Console(quiet, as_json))
