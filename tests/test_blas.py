@@ -8,7 +8,7 @@ import pytest
 import scipy.linalg  # noqa: F401 - its BLAS is the one that compiled matrix products call
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from fastfm_deep.training.blas import one_blas_thread
+from fastfm_deep.model.blas import one_blas_thread
 
 
 def n_threads():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from table_tools import INTERPRETED
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+# Where the examples look for public data sets, which no checkout holds.
+DATA = Path(os.environ.get("FASTFM_DEEP_DATA", EXAMPLES.parents[1] / "shared" / "data"))
 NUMBER = r"(-?\d+\.\d+)"
 
 
@@ -24,6 +27,12 @@ def run(capsys):
         return capsys.readouterr()
 
     return run
+
+
+def need(folder: str) -> None:
+    """Skip the test where a data set is not at hand."""
+    if not (DATA / folder).is_dir():
+        pytest.skip(f"there is no {DATA / folder}")
 
 
 def figures(line: str, text: str) -> list[float]:
@@ -84,3 +93,47 @@ def test_ratings(run):
     assert len(errors) == 2
     for found, linear in errors:
         assert float(found) < 0.2 * float(linear)
+
+
+def test_table_to_recommendations(run):
+    out, err = run("table_to_recommendations.py")
+    assert err == ""
+    auc, best = figures("5,871 test rows: AUC", out)
+    assert best - 0.03 < auc < best
+    assert len(re.findall(rf"^u[78] +[1-5]  i\d+ +{NUMBER}  {NUMBER}  [a-z|]+$", out, re.MULTILINE)) == 10
+    top, every = figures("mean truth of these:", out)
+    assert top > every + 0.25
+
+
+def test_movielens_table(run):
+    need("ml100k")
+    out, err = run("movielens_table.py")
+    assert err == ""
+    ids, every = (figures(name, out)[0] for name in ("ids alone", "all columns"))
+    assert every < ids - 0.001
+    assert every < 0.93
+    assert 1.0 < figures("a new war drama, for user 1:", out)[0] < 5.0
+
+
+def test_porto_seguro(run):
+    need("porto_seguro_10k")
+    out, err = run("porto_seguro.py")
+    assert err == ""
+    auc, loss = figures("2,000 test rows: AUC", out)
+    assert auc > 0.56
+    assert loss < 0.19  # of the share of positives alone: 0.183
+
+
+def test_deepctr_samples(run):
+    need("deepctr_samples")
+    out, err = run("deepctr_samples.py")
+    assert err == ""
+    for name in ("Criteo", "Avazu", "MovieLens", "census"):
+        assert len(figures(name, out)) >= 4
+
+
+@pytest.mark.parametrize("name", ["movielens_table.py", "porto_seguro.py", "deepctr_samples.py"])
+def test_without_data_they_say_where_to_get_them(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTFM_DEEP_DATA", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"set FASTFM_DEEP_DATA\.$"):
+        runpy.run_path(str(EXAMPLES / name), run_name="__main__")

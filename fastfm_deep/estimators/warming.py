@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastfm_deep import validation
+from fastfm_deep.data.feature_columns import DenseFeat, SparseFeat, VarLenSparseFeat
 from fastfm_deep.data.fields import FieldLayout
 from fastfm_deep.datasets import make_ctr
 from fastfm_deep.estimators.deepfm import DeepFMClassifier
 from fastfm_deep.estimators.fm_classifier import FMClassifier
+from fastfm_deep.estimators.table_encoder import TableEncoder
 from fastfm_deep.kernels.updates import RULES
 
 MODELS = ("fm", "deepfm")
@@ -22,7 +24,7 @@ def warm_up(
     optimizers: Sequence[str] = ("adagrad",),
     models: Sequence[str] = MODELS,
 ) -> None:
-    """Compile the kernels for training and scoring, and leave them in the cache on disk.
+    """Compile the kernels for training and scoring, of rows and of tables, and leave them in the cache on disk.
 
     For each pair of numbers of factors and optimizers, factorization machines take some 15 seconds on one core and
     DeepFM some 30: leave one of them out where it is not used. Kernels are compiled for a width of vectors: 1 to 4
@@ -67,7 +69,22 @@ def warm_up(
                         rows,
                         y,
                     )
+            if "fm" in models:
+                _use_tables(FMClassifier(number, n_jobs=1, **options))
+            if "deepfm" in models and number:
+                _use_tables(DeepFMClassifier(number, n_jobs=1, dnn_hidden_units=(4,), **options))
 
 
 def _use(model: FMClassifier, rows: Any, y: Any) -> None:
     model.fit(rows, y).predict_proba(rows[:10])
+
+
+def _use_tables(model: FMClassifier) -> None:
+    """Tables in, single rows and recommendations out: kernels of the encoder and of rankings."""
+    columns = [SparseFeat("user"), SparseFeat("item"), DenseFeat("age"), VarLenSparseFeat("tags")]
+    users = {"user": ["a", "b"] * 8, "age": [20.0, 30.0] * 8}
+    items = {"item": list(range(16)), "tags": ["x|y", "x"] * 8}
+    model.set_params(encoder=TableEncoder(columns))
+    model.fit({**users, **items}, [0, 1, 1, 0] * 4).predict_proba({**users, **items})
+    model.score_row_dict({"user": "a", "age": 20.0, "item": 1, "tags": "x"})
+    model.recommend(users, items, n=2)

@@ -6,6 +6,7 @@ vectors add up to. The scores of a side's rows with those of the other are a pro
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastfm_deep.kernels.fields import Fields
 from fastfm_deep.kernels.micro_batch import BatchOut, gather_rows
 from fastfm_deep.kernels.ranking import add_network, keep_largest, score_pairs
 from fastfm_deep.kernels.slots import BatchRows
+from fastfm_deep.model.blas import one_blas_thread
 from fastfm_deep.model.deep import SCORE_ROWS, batch_out, network_room
 from fastfm_deep.model.params import FMModel, blocks_for, for_scoring, lanes_for
 from fastfm_deep.model.score import SLICE_WORK, raw_scores
@@ -99,7 +101,8 @@ class Ranker:
             for first in range(start, stop, SCORE_ROWS):
                 self._add_up(side, first, min(first + SCORE_ROWS, stop), found)
 
-        run_shards(add_up, n_rows, 32 * SCORE_ROWS, n_threads)
+        with self._products():
+            run_shards(add_up, n_rows, 32 * SCORE_ROWS, n_threads)
         return side._replace(turned=np.ascontiguousarray(side.sums.T))
 
     def _add_up(self, side: Side, start: int, stop: int, found: BatchOut) -> None:
@@ -159,8 +162,12 @@ class Ranker:
                 add_network(items.first[part], users.first[user], self._network, room, scores[part])
                 self._rooms.append(room)
 
-        run_shards(score, n_items, max(SCORE_ROWS, SLICE_WORK // work), n_threads)
+        with self._products():
+            run_shards(score, n_items, max(SCORE_ROWS, SLICE_WORK // work), n_threads)
         return scores
+
+    def _products(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self._network is None else one_blas_thread()
 
     def _room(self) -> NetworkRoom:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastfm_deep.data.rows import CsrRows, fold_ones
 from fastfm_deep.kernels import fm
+from fastfm_deep.model.blas import one_blas_thread
 from fastfm_deep.model.deep import DeepScores, exact_deep_score
 from fastfm_deep.model.params import FMModel, blocks_for, for_scoring, lanes_for
 from fastfm_deep.model.shards import run_shards
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # Multiplications worth a slice of work: a few hundredths of a second.
 SLICE_WORK = 50_000_000
+# BLAS takes one thread for products of so few rows anyway.
+_FEW_ROWS = 4
 
 
 def work_per_row(rows: CsrRows, n_factors: int) -> float:
@@ -60,7 +64,8 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
             deep.compute(part, out[start:stop])
 
     slice_rows = max(1, int(SLICE_WORK / work_of_model(model, rows)))
-    run_shards(score, rows.n_rows, slice_rows, n_threads)
+    with contextlib.nullcontext() if deep is None or rows.n_rows < _FEW_ROWS else one_blas_thread():
+        run_shards(score, rows.n_rows, slice_rows, n_threads)
     for row in np.flatnonzero(~np.isfinite(out)):
         out[row] = exact_score(model, rows, int(row))
     return out

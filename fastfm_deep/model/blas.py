@@ -1,10 +1,13 @@
-"""One thread for BLAS while threads of our own are at work: each calls it for itself.
+"""One thread for BLAS while a network is at work: threads of our own call it, each for itself.
 
-The limit holds for the whole process, so it is counted: of two fits at once the last to end lifts it.
+Its own threads would wait for each other after every small product, spinning: where another process takes a core,
+a network scored 60 times slower so. The limit holds for the whole process and is counted: of two users at once the
+last to end lifts it.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +22,9 @@ _limits: list[tuple[Any, int]] = []
 def one_blas_thread() -> Iterator[None]:
     """Let matrix products run in the thread that calls for them."""
     global _users
-    # What compiled products call must be loaded to be limited.
-    import scipy.linalg.cython_blas  # noqa: F401
-    from threadpoolctl import ThreadpoolController  # looks at all libraries of the process: some milliseconds
-
     with _lock:
         if not _users:
-            found = ThreadpoolController().select(user_api="blas").lib_controllers
+            found = _libraries()
             _limits[:] = [(library, library.num_threads) for library in found]
             for library in found:
                 _set_threads(library, 1)
@@ -39,6 +38,16 @@ def one_blas_thread() -> Iterator[None]:
                 for library, n_threads in _limits:
                     _set_threads(library, n_threads)
                 _limits.clear()
+
+
+@functools.cache
+def _libraries() -> list[Any]:
+    """The BLAS of this process; found once, as looking at all its libraries takes milliseconds."""
+    # What compiled products call must be loaded to be limited.
+    import scipy.linalg.cython_blas  # noqa: F401
+    from threadpoolctl import ThreadpoolController
+
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def _set_threads(library: Any, n_threads: int) -> None:
