@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from table_frames import listed
 
 from fastfm_deep.data import values as forms
-from fastfm_deep.data.python_values import _BLOCK
+from fastfm_deep.data.python_values import _BLOCK, read_objects
 from fastfm_deep.data.table import as_table
 from fastfm_deep.data.values import BOOL, DATE, FLOAT, INT, Categories, Lists, Numbers, Objects, Texts
 from fastfm_deep.validation import InputError
@@ -357,3 +357,43 @@ class TestLists:
         values = read([[], None, []])
         assert values.offsets.tolist() == [0, 0, 0, 0]
         assert values.items.n == 0
+
+
+class TestSharedTexts:
+    """Long columns of few text objects are told apart by these objects."""
+
+    def strings(self, values: Categories | Texts) -> list:
+        if isinstance(values, Texts):
+            content = values.data.tobytes()
+            missing = np.zeros(values.n, bool) if values.missing is None else values.missing
+            spans = zip(values.offsets[:-1], values.offsets[1:], missing, strict=True)
+            return [None if gone else content[a:b].decode() for a, b, gone in spans]
+        pool = self.strings(values.values)
+        return [None if code < 0 else pool[code] for code in values.codes]
+
+    @pytest.mark.parametrize("absent", [None, float("nan"), pd.NA])
+    def test_the_same_strings(self, absent):
+        pool = np.array(["a", "", "ümlaut", "a" * 300, absent, "".join(["a", "b"]), "".join(["a", "b"])], object)
+        column = pool[np.random.default_rng(0).integers(0, len(pool), 20_000)]
+        for array in (column, column[::-1], column[5:]):
+            values = read_objects(array, "c")
+            assert isinstance(values, Categories)
+            assert values.values.missing is None
+            assert self.strings(values) == [value if isinstance(value, str) else None for value in array]
+
+    def test_only_where_there_are_few(self):
+        distinct = np.array([f"{number}" for number in range(20_000)], object)
+        assert isinstance(read_objects(distinct, "c"), Texts)
+        assert isinstance(read_objects(np.array(["x", "y"] * 10, object), "c"), Texts)
+
+    def test_other_objects_are_read_as_ever(self):
+        for pool in (["a", 1], [1, 2], [None, None], [1.5, None], [b"a", "b"]):
+            column = np.array(pool, object)[np.random.default_rng(0).integers(0, 2, 20_000)]
+            values, few = read_objects(column, "c"), read_objects(column[:50], "c")
+            assert type(values) is type(few)
+            assert values.n == 20_000
+
+    def test_of_a_frame(self):
+        column = np.array(["a", "b", None], object)[np.random.default_rng(0).integers(0, 3, 20_000)]
+        frame = pd.DataFrame({"x": pd.Series(column, dtype=object), "y": pd.Series(column[::-1], dtype=object)})
+        assert self.strings(as_table(frame).column("y")) == list(column[::-1])

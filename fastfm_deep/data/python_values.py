@@ -5,6 +5,7 @@ An *object* is missing if it is None, NaN, pandas.NA or NaT; what else a column 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import chain
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastfm_deep import validation
+from fastfm_deep.data.id_map import IdTable
 from fastfm_deep.data.values import (
     BOOL,
     DATE,
@@ -21,6 +23,7 @@ from fastfm_deep.data.values import (
     FLOAT,
     INT,
     TEXT,
+    Categories,
     Lists,
     Numbers,
     Objects,
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
 _BLOCK = 4096
 """Texts taken at a time: the objects stay in the cache between the passes over them. Measured with a million texts
 out of 200,000: 61 ns each, 100 ns without blocks, 147 ns by pyarrow."""
+
+# From so many objects on it is looked whether they are few that occur often: this share of a sample at most.
+_SHARED_ROWS, _SHARED = 8192, 0.5
 
 _NAN = float("nan")
 _MAX_INT = 2**63 - 1
@@ -156,7 +162,8 @@ def read_objects(objects: Sequence[Any] | NDArray[Any], name: str) -> Values:
     name : str
         The column, for messages.
     """
-    texts = read_texts(objects)
+    shared = _read_shared_texts(objects) if isinstance(objects, np.ndarray) else None
+    texts = shared or read_texts(objects)
     if texts is not None:
         return texts
     values = objects.tolist() if isinstance(objects, np.ndarray) else list(objects)
@@ -179,6 +186,32 @@ def read_objects(objects: Sequence[Any] | NDArray[Any], name: str) -> Values:
     if numbers is None:
         return Objects(objects if isinstance(objects, np.ndarray) else object_array(values, len(values)))
     return Numbers(numbers, present.pop(), _missing_types(values, absent))
+
+
+def _read_shared_texts(objects: NDArray[Any]) -> Categories | None:
+    """Texts of which many are one object, as readers of files and joins of tables leave them; None if few are.
+
+    The addresses of the objects are told apart, which takes a sixth of the time that it takes to read them all.
+    """
+    n = len(objects)
+    if n < _SHARED_ROWS or objects.dtype != object:
+        return None
+    held = np.ascontiguousarray(objects)
+    memory: Any = (ctypes.c_int64 * n).from_address(held.ctypes.data)
+    addresses = np.frombuffer(memory, np.int64)
+    sample = addresses[:: n // _SHARED_ROWS + 1]
+    if len(np.unique(sample)) > _SHARED * len(sample):
+        return None
+    codes = addresses.copy()
+    IdTable().add(codes)
+    # Codes count up in order of first appearance.
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
+    texts = read_texts(held[first])
+    if texts is None:
+        return None
+    if texts.missing is not None:
+        codes[texts.missing[codes]] = -1
+    return Categories(codes, texts._replace(missing=None))
 
 
 def _kind_of(kind: type) -> int:

@@ -81,7 +81,7 @@ def _use(model: FMClassifier, rows: Any, y: Any) -> None:
 
 def _use_tables(model: FMClassifier) -> None:
     """Tables in, single rows and recommendations out: kernels of the encoder and of rankings."""
-    columns = [SparseFeat("user"), SparseFeat("item"), DenseFeat("age"), VarLenSparseFeat("tags")]
+    columns: list[Any] = [SparseFeat("user"), SparseFeat("item"), DenseFeat("age"), VarLenSparseFeat("tags")]
     users = {"user": ["a", "b"] * 8, "age": [20.0, 30.0] * 8}
     items = {"item": list(range(16)), "tags": ["x|y", "x"] * 8}
     model.set_params(encoder=TableEncoder(columns))
