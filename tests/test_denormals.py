@@ -17,10 +17,10 @@ from network_tools import FORMS, Net, inputs
 from table_tools import INTERPRETED
 
 from fastfm_deep import DeepFMClassifier
+from fastfm_deep.model.blas import one_blas_thread
 from fastfm_deep.nn.activations import ACTIVATIONS
 from fastfm_deep.nn.mlp import MLPShape, parts_of
 from fastfm_deep.nn.optimizers import OPTIMIZERS, DenseOptimizer
-from fastfm_deep.model.blas import one_blas_thread
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="interpreted loops are slow whatever the numbers")
 

@@ -62,8 +62,8 @@ class CategoryIds:
         """Take in the categories of some rows; their codes, or None where they are hashed."""
         if not self.is_hashed:
             return self.vocabulary.add(values, self.column.name, row_of)
+        keys = self._keys(values, row_of)
         if not self._hash_kinds:
-            keys = self._keys(values, row_of)
             self._hash_kinds = frozenset(np.unique(keys.kinds).tolist()) - {MISSING}
         return None
 

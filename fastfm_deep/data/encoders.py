@@ -67,7 +67,7 @@ class Encoding:
         self.columns = tuple(columns)
         self.learned = tuple(_LEARNED[type(column)](column) for column in self.columns)
         self.field_of_feature = np.full(1, -1, np.int32)
-        self._row_encoder: RowEncoder | None = None
+        self._row_encoder: tuple[NDArray[Any], RowEncoder] | None = None  # and the fields that it is of
 
     @property
     def n_features(self) -> int:
@@ -100,6 +100,7 @@ class Encoding:
         InputError
             A column is missing or holds what it must not; nothing has been learned then.
         """
+        self.check_names(table)
         before = self.mark()
         try:
             kept = _each(self.learned, lambda column: column.learn(table, scaling), n_threads)
@@ -113,6 +114,13 @@ class Encoding:
             raise
         self._row_encoder = None
         return kept
+
+    def check_names(self, table: Table, chosen: Sequence[int] | None = None) -> None:
+        """See that a table has the columns of these fields, before any of them is read."""
+        for field in range(self.n_fields) if chosen is None else chosen:
+            for name in self.learned[field].names_read():
+                if not table.has(name):
+                    raise validation.missing_column_error(name, table.names)
 
     def _settle(self) -> None:
         ends = [self.n_features]
@@ -143,6 +151,7 @@ class Encoding:
         chosen: Sequence[int] | None = None,
     ) -> list[Encoded]:
         """Each column by itself; `chosen` are the numbers of the fields to encode, by default all."""
+        self.check_names(table, chosen)
         fields = range(self.n_fields) if chosen is None else chosen
 
         def encode(field: int) -> Encoded:
@@ -170,10 +179,11 @@ class Encoding:
 
     def encode_row(self, row: Mapping[str, Any], pooled: bool = False) -> tuple[list[int], list[float]]:
         """Ids and values of one row, a dict of raw values; see `RowEncoder.encode`."""
-        encoder = self._row_encoder
-        if encoder is None:
-            encoder = self._row_encoder = RowEncoder(self.learned)
-        return encoder.encode(row, pooled)
+        fields, kept = self.field_of_feature, self._row_encoder
+        # Each time that something is learned, in whatever thread, there are new fields.
+        if kept is None or kept[0] is not fields:
+            kept = self._row_encoder = fields, RowEncoder(self.learned)
+        return kept[1].encode(row, pooled)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what holds addresses of this process."""

@@ -85,7 +85,7 @@ def _read_polars(series: Any, name: str) -> Values:
     if str(series.dtype) == "Object":
         return python_values.read_objects(series.to_list(), name)
     try:
-        exported = series.to_arrow()
+        exported = series.alias("").to_arrow()  # a name with a NUL in it is more than polars can export
     except Exception as error:  # of Rust, without a common class; 128-bit integers, for instance
         raise validation.value_type_error(name, series.dtype) from error
     return arrow_values.read_arrow(exported, name)
