@@ -16,7 +16,7 @@ from fastfm_deep.data.feature_columns import SparseFeat, VarLenSparseFeat
 from fastfm_deep.data.keys import KINDS, NoCategoryError, is_missing, key_of, keys_of, value_of
 from fastfm_deep.data.stored_vocabulary import check_contents
 from fastfm_deep.data.values import MISSING, TEXT, Categories, Numbers, Objects, Texts
-from fastfm_deep.data.vocabulary import Contents, SingleValues, Vocabulary, adapted, adapted_value, row_with
+from fastfm_deep.data.vocabulary import Contents, SingleValues, Vocabulary, adapted, adapted_value, row_with, taken
 from fastfm_deep.kernels.keys import Keys, hash_key, hash_keys
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class CategoryIds:
             return self._hashed(values, row_of)
         if codes is None:
             codes = self.vocabulary.find(values, self.column.name, row_of)
-        # The last item is for codes of -1.
-        found: NDArray[np.int32] = self.lookup()[codes]
+        found = taken(codes, self.lookup())
         if self.column.handle_unknown == "error":
             self._refuse(found, values, row_of, codes)
         return found

@@ -6,6 +6,7 @@ An *encoded column* gives each row one id and one value, or, as a bag, several o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ class Entries(NamedTuple):
     values: NDArray[np.float32]
 
 
-def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int) -> Entries:
+def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int, n_threads: int = 1) -> Entries:
     """Rows out of columns, whose entries come in the order of the columns.
 
     Parameters
@@ -51,6 +52,8 @@ def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int) -> En
     columns : sequence of Encoded
     n_rows, n_features : int
         Ids are below `n_features`.
+    n_threads : int
+        Each puts down a part of the rows.
     """
     counts = np.zeros(n_rows, np.int64)
     for column in columns:
@@ -63,13 +66,22 @@ def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int) -> En
     n_entries = int(starts[-1])
     index_type = np.int32 if max(n_features, n_entries) < 2**31 else np.int64
     indices, data = np.empty(n_entries, index_type), np.empty(n_entries, np.float32)
-    for first in range(0, n_rows, _BLOCK_ROWS):
-        stop = min(first + _BLOCK_ROWS, n_rows)
-        cursor = starts[first:stop].copy()
-        for column in columns:
-            if column.offsets is None:
-                values = column.values[first:stop] if len(column.values) else column.values
-                put_single(column.ids[first:stop], values, cursor, indices, data)
-            else:
-                put_bags(column.offsets[first : stop + 1], column.ids, column.values, cursor, indices, data)
+
+    def put_rows(first: int, end: int) -> None:
+        for start in range(first, end, _BLOCK_ROWS):
+            stop = min(start + _BLOCK_ROWS, end)
+            cursor = starts[start:stop].copy()
+            for column in columns:
+                if column.offsets is None:
+                    values = column.values[start:stop] if len(column.values) else column.values
+                    put_single(column.ids[start:stop], values, cursor, indices, data)
+                else:
+                    put_bags(column.offsets[start : stop + 1], column.ids, column.values, cursor, indices, data)
+
+    bounds = np.linspace(0, n_rows, max(1, n_threads) + 1).astype(np.int64).tolist()
+    if n_threads <= 1:
+        put_rows(0, n_rows)
+    else:
+        with ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(put_rows, bounds[:-1], bounds[1:]))
     return Entries(starts.astype(index_type, copy=False), indices, data)

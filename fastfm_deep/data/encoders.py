@@ -175,7 +175,7 @@ class Encoding:
             A column is missing, or holds what it must not; the message names column, value and row.
         """
         columns = self.encode_columns(table, kept, n_threads, chosen)
-        return put_together(columns, table.n_rows, self.n_features)
+        return put_together(columns, table.n_rows, self.n_features, n_threads)
 
     def encode_row(self, row: Mapping[str, Any], pooled: bool = False) -> tuple[list[int], list[float]]:
         """Ids and values of one row, a dict of raw values; see `RowEncoder.encode`."""

@@ -30,6 +30,7 @@ from fastfm_deep.data.values import (
     Texts,
     Values,
 )
+from fastfm_deep.kernels.keys import first_appearances
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -202,11 +203,10 @@ def _read_shared_texts(objects: NDArray[Any]) -> Categories | None:
     sample = addresses[:: n // _SHARED_ROWS + 1]
     if len(np.unique(sample)) > _SHARED * len(sample):
         return None
-    codes = addresses.copy()
-    IdTable().add(codes)
-    # Codes count up in order of first appearance.
-    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))
-    texts = read_texts(held[first])
+    numbers = addresses.copy()
+    IdTable().add(numbers)
+    codes, first = np.empty(n, np.int32), np.empty(n, np.int64)
+    texts = read_texts(held[first[: first_appearances(numbers, first, codes)]])
     if texts is None:
         return None
     if texts.missing is not None:

@@ -12,6 +12,7 @@ from fastfm_deep.data.categories import CategoryIds
 from fastfm_deep.data.encoded import Encoded
 from fastfm_deep.data.feature_columns import SparseFeat
 from fastfm_deep.data.values import Lists
+from fastfm_deep.data.vocabulary import taken
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class SparseColumn:
     def encode(self, table: Table, codes: NDArray[np.int32] | None = None) -> Encoded:
         """Ids of the rows."""
         if codes is not None and self.column.handle_unknown != "error":
-            return Encoded(self.categories.lookup()[codes])
+            return Encoded(taken(codes, self.categories.lookup()))
         return Encoded(self.categories.find(self._values(table), codes))
 
     def _values(self, table: Table) -> Any:

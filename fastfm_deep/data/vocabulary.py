@@ -24,7 +24,16 @@ from fastfm_deep.data.keys import (
 )
 from fastfm_deep.data.memory import free_memory
 from fastfm_deep.data.values import BOOL, MISSING, TEXT, Categories, Numbers, Objects, Texts
-from fastfm_deep.kernels.keys import Keys, KeyTable, add_keys, count_codes, fill_slots, find_keys
+from fastfm_deep.kernels.keys import (
+    Keys,
+    KeyTable,
+    add_keys,
+    count_codes,
+    fill_slots,
+    find_keys,
+    first_in_order,
+    take_codes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,11 +131,9 @@ class Vocabulary:
     def _add_categories(self, values: Categories, column: str, row_of: Callable[[int], int]) -> NDArray[np.int32]:
         """Only those of the categories that some row has become keys, in the order of these rows."""
         n_categories = values.values.n
-        places = _places(values)
-        first = np.full(n_categories + 1, len(places), np.int64)
-        first[places[::-1]] = np.arange(len(places) - 1, -1, -1)  # of equal places the last one stays
-        used = np.flatnonzero(first < len(places))
-        used = used[np.argsort(first[used])]
+        given = _given_codes(values)
+        first, order = np.full(n_categories + 1, -1, np.int64), np.empty(n_categories + 1, np.int64)
+        used = order[: first_in_order(given, first, order)]
         keys = _with_missing(
             keys_of(
                 adapted(values.values, self.first_kinds), column, lambda place: row_of(row_with(values, place))
@@ -134,7 +141,7 @@ class Vocabulary:
         )
         codes = np.full(n_categories + 1, -1, np.int32)
         codes[used] = self._add_keys(_picked(keys, used))
-        return codes[places]
+        return taken(given, codes)
 
     def _add_keys(self, keys: Keys) -> NDArray[np.int32]:
         if not all(part.flags.writeable for part in self._table):  # memory maps of joblib
@@ -182,7 +189,7 @@ class Vocabulary:
         """Codes of the values, int32 (n,); -1 for those that are not known. Parameters as of `add`."""
         if isinstance(values, Categories):
             codes = self.find(values.values, column, lambda place: row_of(row_with(values, place)))
-            return np.append(codes, self.code_of_missing())[_places(values)]
+            return taken(_given_codes(values), np.append(codes, self.code_of_missing()))
         keys = keys_of(adapted(values, self.first_kinds), column, row_of)
         codes = np.empty(len(keys.kinds), np.int32)
         find_keys(keys, self._table, codes)
@@ -273,10 +280,16 @@ def _strings(values: Texts) -> Iterator[str | None]:
         yield None if gone else data[offsets[row] : offsets[row + 1]].decode("utf-8", "surrogatepass")
 
 
-def _places(values: Categories) -> NDArray[np.int64]:
-    """The place of each value among the categories, the one behind them for what is missing."""
-    places = np.asarray(values.codes, np.int64)
-    return np.where(places < 0, values.values.n, places)
+def _given_codes(values: Categories) -> NDArray[Any]:
+    """The codes of categories in one of two types, so that few kernels are compiled."""
+    return read_only(values.codes, np.int64 if values.codes.dtype.itemsize > 4 else np.int32)
+
+
+def taken(codes: NDArray[np.integer], by_code: NDArray[np.int32]) -> NDArray[np.int32]:
+    """What an array has at each code, at its end for -1; int32 (n,)."""
+    out = np.empty(len(codes), np.int32)
+    take_codes(read_only(codes, codes.dtype), read_only(by_code, np.int32), out)
+    return out
 
 
 def row_with(values: Categories, place: int) -> int:

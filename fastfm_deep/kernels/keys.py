@@ -10,11 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastfm_deep.kernels._jit import JIT_ENABLED, exact_function, exact_kernel
+from fastfm_deep.kernels import lanes as ln
+from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, exact_function, exact_kernel
 
 MISSING_KIND, INT_KIND, BOOL_KIND, WHOLE_KIND = 0, 2, 4, 12
 _START, _FACTOR = 0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD
 _SECOND = 0xC4CEB9FE1A85EC53
+# Keys whose hashes are computed together: their slots are on the way while the next ones are.
+_AHEAD = 16
 _UPPER = 0xFFFFFFFF00000000
 _LOWER = 0x00000000FFFFFFFF
 
@@ -124,6 +127,12 @@ def _bytes_equal(first, at, second, start, length):
 def _find_slot(data, start, end, kind, table):
     """Hash of a key, and its slot, or the free one that it would take."""
     h = _hash(data, start, end, kind)
+    return h, _probe(h, data, start, end, kind, table)
+
+
+@exact_function
+def _probe(h, data, start, end, kind, table):
+    """The slot of a key whose hash is known, or the free one that it would take."""
     mask = np.uint64(len(table.slots) - 1)
     slot = h & mask
     plain = _plain_kind(kind)
@@ -142,17 +151,44 @@ def _find_slot(data, start, end, kind, table):
             ):
                 break
         slot = (slot + np.uint64(1)) & mask
-    return h, slot
+    return slot
+
+
+@exact_function
+def _prefetch_by_address(h, table):
+    slot = np.intp(h & np.uint64(len(table.slots) - 1))
+    ln.prefetch(ln.address_of(ln.pointer(table.slots), slot))
+
+
+@exact_function
+def _prefetch_nothing(h, table):
+    pass
+
+
+_prefetch = _prefetch_by_address if JIT_ENABLED and not BOUNDS_CHECKED else _prefetch_nothing
+
+
+@exact_function
+def _hash_some(keys, first, table, hashes):
+    """Hashes of as many keys as there is room for, whose slots are asked for meanwhile."""
+    for i in range(first, min(first + len(hashes), len(keys.kinds))):
+        start, end, kind = keys.offsets[i], keys.offsets[i + 1], keys.kinds[i]
+        h = _hash(keys.data, start, start if kind == MISSING_KIND else end, kind)
+        hashes[i - first] = h
+        _prefetch(h, table)
 
 
 @exact_kernel
 def find_keys(keys, table, codes):
     """Put the number of each key into `codes`, int32 (n,); -1 where the table does not know it."""
+    hashes = np.empty(_AHEAD, np.uint64)
     for i in range(len(keys.kinds)):
+        if i % _AHEAD == 0:
+            _hash_some(keys, i, table, hashes)
         start, end, kind = keys.offsets[i], keys.offsets[i + 1], keys.kinds[i]
         if kind == MISSING_KIND:
             end = start
-        _, slot = _find_slot(keys.data, start, end, kind, table)
+        slot = _probe(hashes[i % _AHEAD], keys.data, start, end, kind, table)
         codes[i] = np.int64(table.slots[slot] & np.uint64(_LOWER)) - 1
 
 
@@ -163,11 +199,15 @@ def add_keys(keys, first, table, n_entries, codes):
     Returns the place where it stopped, n unless the table is full, and the number of keys in the table.
     """
     n_bytes = table.offsets[n_entries]
+    hashes = np.empty(_AHEAD, np.uint64)
     for i in range(first, len(keys.kinds)):
+        if (i - first) % _AHEAD == 0:
+            _hash_some(keys, i, table, hashes)
         start, end, kind = keys.offsets[i], keys.offsets[i + 1], keys.kinds[i]
         if kind == MISSING_KIND:
             end = start
-        h, slot = _find_slot(keys.data, start, end, kind, table)
+        h = hashes[(i - first) % _AHEAD]
+        slot = _probe(h, keys.data, start, end, kind, table)
         if table.slots[slot] == np.uint64(0):
             length = end - start
             if (
@@ -216,6 +256,49 @@ def count_codes(codes, counts):
     for i in range(len(codes)):
         if codes[i] >= 0:
             counts[codes[i]] += 1
+
+
+@exact_kernel
+def first_in_order(codes, first, order):
+    """List in `order` the codes that occur, each once, as they first do; returns how many.
+
+    `first`, int64 (n_codes + 1,), is -1 at the start and the place of each at the end; its last item is for codes
+    of -1, which are listed as n_codes.
+    """
+    n, last = 0, np.int64(len(first) - 1)
+    for i in range(len(codes)):
+        code = np.int64(codes[i])
+        if code < 0:
+            code = last
+        if first[code] < 0:
+            first[code] = i
+            order[n] = code
+            n += 1
+    return n
+
+
+@exact_kernel
+def take_codes(codes, by_code, out):
+    """Put into `out`, int32 (n,), what `by_code`, int32 (n_codes + 1,), has at each code, or at its end."""
+    last = np.uint64(len(by_code) - 1)
+    for i in range(len(codes)):
+        # As a number without a sign, -1 is large.
+        out[i] = by_code[min(np.uint64(np.int64(codes[i])), last)]
+
+
+@exact_kernel
+def first_appearances(codes, first, out):
+    """Copy codes that count up in order of first appearance to `out`, int32, and note where each comes first.
+
+    Returns how many there are; `first`, int64, has room for as many as rows.
+    """
+    n = 0
+    for i in range(len(codes)):
+        if codes[i] == n:
+            first[n] = i
+            n += 1
+        out[i] = codes[i]
+    return n
 
 
 @exact_function
