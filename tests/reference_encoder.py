@@ -69,6 +69,16 @@ def text_of(number):
     return str(int(number)) if float(number).is_integer() else str(float(number))
 
 
+def moment_in(text, tags):
+    """The date or time that Python writes so."""
+    kind = dt.date if tags == {"date"} else dt.datetime
+    try:
+        found = kind.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if str(found) != text or getattr(found, "tzinfo", None) is not None else found
+
+
 class ReferenceCategories:
     """Vocabulary, ids and the rule for what is unknown."""
 
@@ -85,9 +95,16 @@ class ReferenceCategories:
         if self.first_tags == {"number"} and isinstance(value, str):
             number = number_in(value)
             value = value if number is None else number
+        if isinstance(value, str) and self.first_tags in ({"date"}, {"time"}):
+            value = moment_in(value, self.first_tags)
         found = name_of(value)
         if self.first_tags == {"text"} and found[0] == "number":
             return ("text", text_of(value))
+        if self.first_tags == {"text"} and found[0] in ("date", "time"):
+            if isinstance(value, np.datetime64):
+                value = value if found[1] % 1000 else value.astype("datetime64[us]").item()
+            if isinstance(value, dt.date) and not getattr(value, "nanosecond", 0):
+                return ("text", str(value))
         return found
 
     def learn(self, values):

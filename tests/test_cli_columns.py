@@ -341,3 +341,26 @@ def test_json_has_no_numbers_of_numpy(tmp_path, capsys):
     assert json.dumps(found)
     assert found["task"] == "binary"
     assert DECLARED[1] == found["target"]
+
+
+def test_columns_of_every_type(tmp_path, capsys):
+    table = pa.table(
+        {
+            "coded": pa.array(["a", "b", None] * 20).dictionary_encode(),
+            "large": [2**60 + 3 * row * row for row in range(60)],
+            "octets": pa.array([b"x", b"y"] * 30),
+            "time": pa.array(range(60), pa.time32("s")),
+            "lists": [["a"], ["b"]] * 30,
+            "days": pa.array([0, 1] * 30, pa.date32()),
+            "target": pa.array(["no", "yes"] * 30).dictionary_encode(),
+        }
+    )
+    data = write_table(tmp_path / "a.parquet", table)
+    found = result_of(capsys, "columns", data, "--target", "target")
+    assert found["task"] == "binary"
+    assert list(found["left_out"]) == ["time"]
+    seen = {column["name"]: column["seen"] for column in found["columns"]}
+    assert seen["coded"]["n_values"] == seen["octets"]["n_values"] == seen["lists"]["n_values"] == 2
+    assert seen["large"]["low"] == float(2**60)
+    for target in ("lists", "days", "octets"):
+        assert result_of(capsys, "columns", data, "--target", target)["task"] is None

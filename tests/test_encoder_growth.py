@@ -32,6 +32,7 @@ from fastfm_deep import (
     TableEncoder,
     VarLenSparseFeat,
 )
+from fastfm_deep.data.categories import CategoryIds
 from fastfm_deep.estimators import base
 from fastfm_deep.training.loop import Training
 
@@ -278,3 +279,24 @@ def test_one_row_scores_follow_the_model():
         assert model.score_row_dict(row) == pytest.approx(model.predict_proba(NEW)[0, 1], rel=1e-6)
     assert same_bits(model.encoder_.transform(NEW), model.encoder_.transform(NEW))
     assert len(entries_of(model.encoder_.transform(NEW))) == 4
+
+
+def test_rows_encoded_while_ids_are_given(monkeypatch):
+    encoder = TableEncoder([SparseFeat("u"), SparseFeat("v"), DenseFeat("x")])
+    encoder.fit({"u": ["a"], "v": ["b"], "x": [1]})
+    new = {"u": ["c", "a"], "v": ["d", "b"], "x": [2, 3]}
+    settle, seen = CategoryIds.settle, []
+
+    def interrupted(self, next_id):
+        encoder.transform_row({"u": "c", "v": "d", "x": 2})
+        found = settle(self, next_id)
+        rows = encoder.transform(new)
+        seen.append(int(rows.indices.max()) < rows.shape[1])
+        return found
+
+    monkeypatch.setattr(CategoryIds, "settle", interrupted)
+    encoder.partial_fit(new)
+    assert seen == [True, True]
+    rows = encoder.transform(new)
+    assert len(set(rows.indices.tolist())) == 5
+    assert encoder.transform_row({"u": "c", "v": "d", "x": 2})[0].tolist() == rows.indices[:3].tolist()

@@ -344,3 +344,9 @@ def test_long_integers_are_numbers():
     assert k.number_in("1" + "0" * 400) == 10**400
     assert k.text_of(10**400) == "1" + "0" * 400
     assert k.text_of(np.float32(0.1)) == "0.10000000149011612"
+
+
+def test_a_nan_that_signals_is_missing():
+    number = decimal.Decimal("sNaN")
+    assert k.key_of(number) == k.key_of(None)
+    assert read_objects([number, "a"], "x").missing.tolist() == [True, False]

@@ -80,3 +80,12 @@ def test_nothing_to_propose():
 def test_a_table_of_few_rows():
     few = {name: values[:3] for name, values in FRAME.items() if name != "nothing"}
     assert {column.name for column in TableEncoder.from_frame(few).columns} == set(few)
+
+
+def test_columns_that_no_feature_column_takes_are_left_out():
+    table = {"day": np.array([1, 2], "m8[s]"), "set": [{1}, {2}], "city": ["bj", "sh"]}
+    assert TableEncoder.from_frame(table).columns == [SparseFeat("city")]
+    refused(
+        lambda: TableEncoder.from_frame(table, exclude="city"),
+        "'day': it holds values of a type that no feature column takes",
+    )

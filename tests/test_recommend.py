@@ -13,7 +13,17 @@ import pytest
 import scipy.sparse
 from recommend_tools import expected_order, fitted, pairs_of, users_and_items, whole_rows
 
-from fastfm_deep import DeepFMClassifier, DeepFMRegressor, FMClassifier, FMRegressor, InputError, load_model
+from fastfm_deep import (
+    DeepFMClassifier,
+    DeepFMRegressor,
+    FMClassifier,
+    FMRegressor,
+    InputError,
+    SparseFeat,
+    TableEncoder,
+    VarLenSparseFeat,
+    load_model,
+)
 
 MODELS = [FMClassifier, FMRegressor, DeepFMClassifier, DeepFMRegressor]
 USERS, ITEMS = users_and_items()
@@ -288,3 +298,45 @@ def test_needs_an_encoder():
         model.recommend(USERS, ITEMS)
     with pytest.raises(InputError, match="score_row_dict needs a model that was fitted to a table"):
         model.score_row_dict({})
+
+
+@pytest.mark.parametrize("kind", [FMClassifier, DeepFMClassifier])
+def test_a_catalog_ends_with_any_training(kind):
+    """Even one that knows all categories, and changes the tables in place."""
+    model = fitted(kind, USERS, ITEMS)
+    catalog = model.prepare_items(ITEMS)
+    table, user, _ = pairs_of(USERS, ITEMS)
+    model.partial_fit(table, user % 2)
+    with pytest.raises(InputError, match="or before this one learned more"):
+        model.recommend(USERS, catalog)
+    model.recommend(USERS, model.prepare_items(ITEMS))
+
+
+def test_columns_of_the_items_keep_their_names():
+    model = fitted(FMClassifier, USERS, ITEMS)
+    items = {**ITEMS, "score": np.arange(60), "rank": ["x"] * 60}
+    table = model.recommend(USERS, items, n=2).to_table()
+    assert list(table)[:2] == ["user", "recommended_rank"]
+    assert table["score"].tolist() == (table["item"] - 1000).tolist()
+    assert np.isfinite(table["recommended_score"]).all()
+
+
+def test_many_items_that_tie():
+    model = fitted(FMClassifier, USERS, ITEMS)
+    items = {name: np.repeat(np.asarray(values, dtype=None)[5:6], 9000) for name, values in ITEMS.items()}
+    ids, _ = model.recommend(USERS, items, n=4)
+    assert ids.tolist() == [[0, 1, 2, 3]] * 12
+
+
+def test_exclude_must_not_be_nan():
+    model = fitted(FMClassifier, USERS, ITEMS)
+    with pytest.raises(InputError, match="exclude holds NaN"):
+        model.recommend(USERS, ITEMS, exclude=np.full((12, 60), np.nan))
+
+
+def test_weights_that_are_missing():
+    columns = [SparseFeat("user"), VarLenSparseFeat("tags", weights="w")]
+    table = {"user": ["a", "b"], "tags": ["x", "y"], "w": [1.0, 2.0]}
+    model = FMClassifier(n_epochs=1, encoder=TableEncoder(columns)).fit(table, [0, 1])
+    with pytest.raises(InputError, match="Column 'w' is neither in users nor in items"):
+        model.recommend({"user": ["a"]}, {"tags": ["x"]})

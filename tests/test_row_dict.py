@@ -266,7 +266,7 @@ ROW = {"city": "bj", "age": 3, "user": 7, "tags": ["a"]}
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"city": "bj"}, "The row has no column 'age', but 'city', 'age', 'user', 'tags'."),
+        ({"city": "bj"}, "The row has no column 'age', but 'city'."),
         ([1], "row=[1] must be a dict of column names and values, of one row."),
         (pd.Series({"city": "bj"}), "must be a dict of column names and values"),
         (ROW | {"city": ["a"]}, "Column 'city' holds ['a'] in row 0, a list, but categories are text"),

@@ -294,6 +294,13 @@ class TestWriter:
             '"a ""b"", c",0.33333334,0.3333333333333333,1,false,',
         ]
 
+    @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+    def test_line_ends_in_values(self, tmp_path, name):
+        texts = np.array(["a\rb", "a\nb", "a\r\nb", "\r", "a\r"], object)
+        table = self.write(tmp_path / name, {"a": texts, "b": np.arange(5)}, 2)
+        assert listed(table.column("a")) == texts.tolist()
+        assert listed(table.column("b")) == [0, 1, 2, 3, 4]
+
     @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
     def test_floats_come_back_exactly(self, numbers):
         file = io.BytesIO()

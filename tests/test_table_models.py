@@ -254,7 +254,7 @@ def test_no_columns_in_one_part(kind):
     model = new(kind, linear_columns=[]).fit(CLICKS, CLICKED)
     assert not model.coef_.any()
     if kind in DEEP:
-        refused(lambda: new(kind, deep_columns=[]).fit(CLICKS, CLICKED), "field")
+        refused(lambda: new(kind, deep_columns=[]).fit(CLICKS, CLICKED), "deep_columns=[] leaves the network")
     model = new(kind, deep_columns=[], **({"dnn_hidden_units": ()} if kind in DEEP else {})).fit(CLICKS, CLICKED)
     assert not model.factors_.any()
     assert model.coef_.any()

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from fastfm_deep.data.table import as_table
-from fastfm_deep.validation import InputTypeError
+from fastfm_deep.validation import InputError, InputTypeError
 
 
 def read(column):
@@ -61,3 +61,22 @@ def test_cells(column, said):
     with pytest.raises(InputTypeError) as caught:
         read(column)
     assert str(caught.value).startswith(f"Column 'a', row 1: {said}")
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        (
+            pa.StringArray.from_buffers(2, pa.py_buffer(np.array([0, 1, 2], np.int32)), pa.py_buffer(b"\xffa")),
+            "Invalid UTF8",
+        ),
+        (pa.DictionaryArray.from_arrays(pa.array([0, 9]), pa.array(["a"]), safe=False), "out of bounds: 9"),
+    ],
+    ids=("text", "codes"),
+)
+def test_damaged_arrays(column, said):
+    for given in (column, pa.chunked_array([column, column])):
+        with pytest.raises(InputError, match="The column 'a' is damaged: ") as caught:
+            read(given)
+        assert said in str(caught.value)
+        assert str(caught.value).endswith("Text that is not in UTF-8 can be given as bytes.")

@@ -15,13 +15,13 @@ from fastfm_deep import validation
 from fastfm_deep.cli import frames, texts
 from fastfm_deep.cli.console import Console
 from fastfm_deep.cli.declarations import given_options
-from fastfm_deep.cli.families import NUMBERS, family_of_type
 from fastfm_deep.data import arrow_files
 from fastfm_deep.data.bag_column import bags_of
+from fastfm_deep.data.families import NUMBERS, TEXTS, family_of_type
 from fastfm_deep.data.feature_columns import DenseFeat, FeatureColumn, VarLenSparseFeat, to_plain
-from fastfm_deep.data.proposals import propose_columns
-from fastfm_deep.data.table import as_table
-from fastfm_deep.data.vocabulary import Vocabulary
+from fastfm_deep.data.float_values import to_floats
+from fastfm_deep.data.proposals import propose_columns, value_counts
+from fastfm_deep.data.table import Table, as_table
 
 ROWS_SEEN = 200_000
 """Of a larger file, those looked at."""
@@ -77,7 +77,7 @@ def run_columns(path: str, target: str | None, console: Console) -> None:
         frame.num_rows,
         is_whole,
         target,
-        None if target is None else _task(frame.column(target)),
+        None if target is None else _task(target, frame.column(target), table),
         {column.name: (column, _glimpse(frame.column(column.name), column, table)) for column in columns},
         left_out | ({"": "it has no name"} if unnamed else {}),
     )
@@ -97,31 +97,28 @@ def _first_rows(path: str) -> tuple[Any, bool]:
         return frame.slice(0, ROWS_SEEN), frame.num_rows <= ROWS_SEEN
 
 
-def _task(column: Any) -> str | None:
+def _task(name: str, column: Any, table: Table) -> str | None:
     """What a target can be predicted as: two values, or numbers."""
-    from pyarrow import compute
-
-    if compute.count_distinct(column).as_py() == 2:
+    family = family_of_type(column.type)
+    if family not in (TEXTS, NUMBERS):
+        return None
+    if len(value_counts(table.column(name), name)) == 2:
         return "binary"
-    return "regression" if family_of_type(column.type) == NUMBERS else None
+    return "regression" if family == NUMBERS else None
 
 
-def _glimpse(column: Any, declared: FeatureColumn, table: Any) -> Glimpse:
-    from pyarrow import compute
-
-    n_rows = len(column)
+def _glimpse(column: Any, declared: FeatureColumn, table: Table) -> Glimpse:
+    n_rows, values = len(column), table.column(declared.name)
     if isinstance(declared, VarLenSparseFeat):
-        bags = bags_of(table.column(declared.name), declared.separator, declared.name)
-        vocabulary = Vocabulary()
-        vocabulary.add(bags.items, declared.name)
-        n_values = vocabulary.n - int(vocabulary.code_of_missing() >= 0)
+        bags = bags_of(values, declared.separator, declared.name)
+        n_values = len(value_counts(bags.items, declared.name))
         n_items = bags.items.n - column.null_count  # a missing list counts as one missing value
         return Glimpse(column.null_count / n_rows, n_values, max(0, n_items) / n_rows)
     if isinstance(declared, DenseFeat):
-        floats = np.array(column.cast("float64").to_numpy(), np.float64)
+        floats = to_floats(values, declared.name)
         present = floats[~np.isnan(floats)]
         return Glimpse(1 - len(present) / n_rows, low=float(present.min()), high=float(present.max()))
-    return Glimpse(column.null_count / n_rows, compute.count_distinct(column).as_py())
+    return Glimpse(column.null_count / n_rows, len(value_counts(values, declared.name)))
 
 
 def _share(share: float) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fastfm_deep import validation
-from fastfm_deep.cli.families import OTHERS, TEXTS, as_family, family_of_type
 from fastfm_deep.data import arrow_files
+from fastfm_deep.data.families import OTHERS, TEXTS, as_family, family_of_type
 
 CHUNK_ROWS = 65_536
 """Rows of a table that are scored at a time."""

@@ -31,13 +31,12 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 def run_inspection(path: str, top: int, console: Console) -> None:
     """Read a model and show what it is."""
-    if validation.check_integer("top", top, minimum=0) > _MOST:
-        raise validation.upper_bound_error("top", top, f"at most {_MOST}")
+    check_top(top)
     texts.check_inputs([path])
     estimator = models.open_model(path)
     found = _description(estimator, path)
     model = estimator._model
-    name = _names(estimator)
+    name = names_of(estimator)
     # Names of features of a table tell the column.
     fields = None if hasattr(estimator, "encoder_") else getattr(estimator, "fields_", None)
     weights = strongest.strongest_weights(estimator.coef_, model.occurs, top)
@@ -67,7 +66,13 @@ def run_inspection(path: str, top: int, console: Console) -> None:
     console.result(found)
 
 
-def _names(estimator: Any) -> Callable[[int], int | str]:
+def check_top(top: int) -> None:
+    """See that so much can be shown."""
+    if validation.check_integer("top", top, minimum=0) > _MOST:
+        raise validation.upper_bound_error("top", top, f"at most {_MOST}")
+
+
+def names_of(estimator: Any) -> Callable[[int], int | str]:
     """What to call a feature."""
     if hasattr(estimator, "encoder_"):
         names = estimator.encoder_.get_feature_names_out()

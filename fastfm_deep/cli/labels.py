@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastfm_deep import validation
-from fastfm_deep.cli.families import NUMBERS, TEXTS, family_of_type
 from fastfm_deep.cli.frames import row_name
+from fastfm_deep.data.families import NUMBERS, TEXTS, family_of_type
 
 # More different ones are no classes; they are not counted to the end.
 _MOST_SHOWN = 5

@@ -56,6 +56,6 @@ def refuse_text_options(options: Sequence[str], path: str) -> None:
 
 def families_of_model(estimator: Any) -> dict[str, str]:
     """The columns that a model of tables reads, and their families."""
-    from fastfm_deep.cli.families import families_of
+    from fastfm_deep.data.families import families_of
 
     return families_of(estimator.encoder_.encoding_)

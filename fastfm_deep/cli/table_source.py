@@ -15,6 +15,7 @@ from fastfm_deep import validation
 from fastfm_deep.cli import frames, labels, texts
 from fastfm_deep.cli.console import Console
 from fastfm_deep.cli.plans import Plan, check_network
+from fastfm_deep.data.encoder_tables import category_names
 from fastfm_deep.data.feature_columns import COLUMN_TYPES, FeatureColumn, VarLenSparseFeat, names_of, to_plain
 from fastfm_deep.data.proposals import propose_columns
 from fastfm_deep.data.table import as_table
@@ -68,11 +69,13 @@ class TableSource:
         plan = self._plan
         declared = plan.declarations.columns() if plan.declarations.are_given else None
         wanted = None if declared is None else [*_names_read(declared), self._target]
-        frame = frames.read_frame(plan.files, wanted, _bags_of(declared or []))
+        frame = frames.read_frame(plan.files, wanted, category_names(declared or []))
         if not frame.table.num_rows:
             raise validation.no_rows_error(texts.names_of(plan.files))
         frames.check_names(plan.files[0], frame.table.schema.names, [self._target])
         self._columns = self._proposed(frame.table) if declared is None else declared
+        if declared is None:  # of CSV, categories are text
+            frame = frames.read_frame(plan.files, None, category_names(self._columns))
         self._give_encoder(estimator)
         names = _names_read(self._columns)
         y = self._labels_of(frame)
@@ -167,11 +170,6 @@ def _names_read(columns: Sequence[FeatureColumn]) -> list[str]:
     """The columns of the table that feature columns read."""
     names = [*names_of(columns), *(column.weights for column in _varlen(columns) if column.weights is not None)]
     return list(dict.fromkeys(names))
-
-
-def _bags_of(columns: Sequence[FeatureColumn]) -> list[str]:
-    """Columns that are taken apart at separators."""
-    return _names_read(_varlen(columns))
 
 
 def _varlen(columns: Sequence[FeatureColumn]) -> list[VarLenSparseFeat]:

@@ -52,16 +52,19 @@ def table_format(path: str | os.PathLike[str]) -> TableFormat | None:
     return TableFormat(kind, compression)
 
 
-def read_arrow_file(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> Any:
+def read_arrow_file(
+    path: str | os.PathLike[str], columns: Sequence[str] | None = None, text_columns: Sequence[str] = ()
+) -> Any:
     """A whole file as a pyarrow.Table; see `table_files.read_table_file`."""
     text, format = _checked(path)
-    with _told(text, format, {}):
+    types = {} if format.kind == "parquet" else _csv_types(text_columns, ())
+    with _told(text, format, types):
         if format.kind == "parquet":
             return _read_parquet(text, columns)
-        table = _read_csv(text, format, {})
+        table = _read_csv(text, format, types)
         as_text = _text_by_force(table)
         if as_text:
-            table = _read_csv(text, format, as_text)
+            table = _read_csv(text, format, types | as_text)
         _check_encoding(text, table.schema)
         return _blank_to_null(table if columns is None else table.select(_places(table.schema.names, columns)))
 

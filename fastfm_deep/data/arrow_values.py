@@ -60,10 +60,23 @@ def read_arrow(column: Any, name: str) -> Values:
     column : pyarrow.Array or pyarrow.ChunkedArray
     name : str
         The column, for messages.
+
+    Raises
+    ------
+    InputError
+        It is damaged, say by text that is not in UTF-8; InputTypeError if no form holds its values.
     """
     import pyarrow as pa
 
-    array = _joined(pa, column)
+    try:
+        # Neither files of Parquet nor exporters vouch for text, offsets and codes; kernels trust them.
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise validation.damaged_column_error(name, error) from error
+    return _read(pa, _joined(pa, column), name)
+
+
+def _read(pa: Any, array: Any, name: str) -> Values:
     kind, types = array.type, pa.types
     if types.is_string(kind) or types.is_large_string(kind):
         return _read_texts(array)
@@ -76,7 +89,7 @@ def read_arrow(column: Any, name: str) -> Values:
     if types.is_boolean(kind):
         return Numbers(_bits(array.buffers()[1], array).astype(np.int64), BOOL, _missing(array))
     if types.is_dictionary(kind):
-        return _read_categories(array, name)
+        return _read_categories(pa, array, name)
     if types.is_timestamp(kind):
         return _read_timestamps(array, name)
     if types.is_date32(kind):
@@ -86,24 +99,24 @@ def read_arrow(column: Any, name: str) -> Values:
     if types.is_null(kind):
         return Numbers(np.full(len(array), np.nan), FLOAT, None)
     if types.is_decimal(kind):
-        return read_arrow(array.cast(pa.float64()), name)
+        return _read(pa, array.cast(pa.float64()), name)
     return _read_others(pa, array, name)
 
 
 def _read_others(pa: Any, array: Any, name: str) -> Values:
     kind, types = array.type, pa.types
     if isinstance(kind, pa.BaseExtensionType):
-        return read_arrow(array.storage, name)
+        return _read(pa, array.storage, name)
     of_lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     if of_lists or _is(types, "list_view", kind) or _is(types, "large_list_view", kind):
-        return _read_lists(array, name)
+        return _read_lists(pa, array, name)
     of_bytes = types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
     if of_bytes or _is(types, "binary_view", kind):
         return Objects(python_values.object_array(array.to_pylist(), len(array)))
     if types.is_run_end_encoded(kind):
         from pyarrow import compute
 
-        return read_arrow(compute.run_end_decode(array), name)
+        return _read(pa, compute.run_end_decode(array), name)
     raise validation.value_type_error(name, kind)
 
 
@@ -198,8 +211,8 @@ def _read_timestamps(array: Any, name: str) -> Numbers:
     return Numbers(numbers, DATETIME_UTC if is_utc else DATETIME, missing)
 
 
-def _read_categories(array: Any, name: str) -> Categories:
-    values = read_arrow(array.dictionary, name)
+def _read_categories(pa: Any, array: Any, name: str) -> Categories:
+    values = _read(pa, array.dictionary, name)
     if isinstance(values, Categories | Lists):
         raise validation.value_type_error(name, array.type)
     places = array.indices
@@ -222,14 +235,14 @@ def without_missing(codes: NDArray[Any], values: Texts | Numbers | Objects) -> N
     return np.where(codes < 0, -1, kept[codes])
 
 
-def _read_lists(array: Any, name: str) -> Lists:
+def _read_lists(pa: Any, array: Any, name: str) -> Lists:
     from pyarrow import compute
 
     missing = _missing(array)
     lengths = _numbers(compute.fill_null(compute.list_value_length(array), 0), np.int64)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     # Only what rows of this array hold: neither the rest of its buffers nor what stands behind a null.
-    items = read_arrow(array.flatten(), name)
+    items = _read(pa, array.flatten(), name)
     if isinstance(items, Lists):
         raise validation.nested_list_error(name)
     return Lists(offsets, items, missing)

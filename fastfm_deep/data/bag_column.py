@@ -12,7 +12,8 @@ from fastfm_deep.data.categories import CategoryIds
 from fastfm_deep.data.encoded import Encoded
 from fastfm_deep.data.feature_columns import VarLenSparseFeat
 from fastfm_deep.data.float_values import parse_floats, value_at
-from fastfm_deep.data.keys import is_missing, read_only
+from fastfm_deep.data.keys import read_only
+from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.values import Categories, Lists, Numbers, Objects, Texts, Values
 from fastfm_deep.data.vocabulary import SingleValues
 from fastfm_deep.kernels.entries import close_bags, first_entries
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastfm_deep.data.table import Table
-
-
-_LARGEST = float(np.finfo(np.float32).max)
 
 _LARGEST = float(np.finfo(np.float32).max)
 _POWERS = {"mean": 1.0, "sqrtn": 0.5}
@@ -64,6 +62,11 @@ class BagColumn:
         self._as_text = self._as_text or _holds_text(values)
         bags, _ = self._shortened(bags_of(values, self.column.separator, self.column.name))
         return self.categories.learn(bags.items, bags.row_of)
+
+    @property
+    def n_new(self) -> int:
+        """How many ids `settle` is going to give."""
+        return self.categories.n_new
 
     def settle(self, next_id: int) -> int:
         """Give ids to what is new; see `CategoryIds.settle`."""
@@ -172,6 +175,8 @@ class BagColumn:
         """The single values of one cell."""
         if isinstance(value, str):
             return [piece for piece in value.split(self.column.separator) if piece]
+        if isinstance(value, np.ndarray) and value.ndim == 0:
+            return self.items_of(value.item(), name)
         if isinstance(value, list | tuple | np.ndarray):
             return list(value)
         if isinstance(value, set | frozenset):

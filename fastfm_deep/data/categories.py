@@ -13,7 +13,8 @@ import numpy as np
 
 from fastfm_deep import validation
 from fastfm_deep.data.feature_columns import SparseFeat, VarLenSparseFeat
-from fastfm_deep.data.keys import KINDS, NoCategoryError, is_missing, key_of, keys_of, value_of
+from fastfm_deep.data.keys import KINDS, NoCategoryError, key_of, keys_of, value_of
+from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.stored_vocabulary import check_contents
 from fastfm_deep.data.values import MISSING, TEXT, Categories, Numbers, Objects, Texts
 from fastfm_deep.data.vocabulary import Contents, SingleValues, Vocabulary, adapted, adapted_value, row_with, taken
@@ -42,7 +43,7 @@ class CategoryIds:
         self.bucket_id = -1
         self.first_hash_id = -1
         self._hash_kinds: frozenset[int] = frozenset()
-        self._lookup: NDArray[np.int32] | None = None
+        self._lookup: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None  # and the ids that it is of
 
     @property
     def is_hashed(self) -> bool:
@@ -69,7 +70,6 @@ class CategoryIds:
 
     def settle(self, next_id: int) -> int:
         """Give ids from `next_id` on to what has none and is to have one; returns the next id that is free."""
-        self._lookup = None
         if self.is_hashed:
             if self.first_hash_id < 0:
                 self.first_hash_id = next_id
@@ -78,16 +78,29 @@ class CategoryIds:
         if self._has_bucket and self.bucket_id < 0:
             self.bucket_id = next_id
             next_id += 1
-        ids = np.full(self.vocabulary.n, -1, np.int64)
-        ids[: len(self.ids)] = self.ids
-        is_new = (ids < 0) & (self.vocabulary.counts >= self.column.min_count)
-        missing = int(self.vocabulary.code_of_missing())
-        if missing >= 0 and not self._has_bucket:
-            is_new[missing] = False
+        is_new = self._new_codes()
         n_new = int(is_new.sum())
+        ids = np.full(len(is_new), -1, np.int64)
+        ids[: len(self.ids)] = self.ids
         ids[is_new] = np.arange(next_id, next_id + n_new)
         self.ids = ids
         return next_id + n_new
+
+    @property
+    def n_new(self) -> int:
+        """How many ids `settle` is going to give."""
+        if self.is_hashed:
+            return 0 if self.first_hash_id >= 0 else int(self.column.hash_buckets or 0)
+        return int(self._new_codes().sum()) + (self._has_bucket and self.bucket_id < 0)
+
+    def _new_codes(self) -> NDArray[np.bool_]:
+        """Which codes have no id, and are to have one."""
+        is_new: NDArray[np.bool_] = self.vocabulary.counts >= self.column.min_count
+        is_new[: len(self.ids)] &= self.ids < 0
+        missing = int(self.vocabulary.code_of_missing())
+        if missing >= 0 and not self._has_bucket:
+            is_new[missing] = False
+        return is_new
 
     def find(
         self,
@@ -121,14 +134,13 @@ class CategoryIds:
 
     def lookup(self) -> NDArray[np.int32]:
         """Ids by code, and at the end the one of an unknown category."""
-        if self._lookup is None:
-            lookup = np.append(self.ids, -1)
+        ids, kept = self.ids, self._lookup
+        # Each time that something is learned, in whatever thread, there are new ids.
+        if kept is None or kept[0] is not ids:
+            lookup = np.append(ids, -1)
             lookup[lookup < 0] = self.bucket_id
-            missing = int(self.vocabulary.code_of_missing())
-            if missing >= 0 and not self._has_bucket:
-                lookup[missing] = -1
-            self._lookup = lookup.astype(np.int32)
-        return self._lookup
+            kept = self._lookup = ids, lookup.astype(np.int32)
+        return kept[1]
 
     def _hashed(self, values: SingleValues, row_of: Callable[[int], int]) -> NDArray[np.int32]:
         if isinstance(values, Categories):
@@ -252,7 +264,6 @@ class CategoryIds:
         """Forget what has been learned since."""
         of_vocabulary, self.ids, self.bucket_id, self.first_hash_id, self._hash_kinds = mark
         self.vocabulary.forget(*of_vocabulary)
-        self._lookup = None
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What a model file holds: plain values and arrays."""

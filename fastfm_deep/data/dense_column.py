@@ -13,7 +13,7 @@ from fastfm_deep.data.categories import MISSING_NAME
 from fastfm_deep.data.encoded import Encoded
 from fastfm_deep.data.feature_columns import DenseFeat
 from fastfm_deep.data.float_values import to_floats
-from fastfm_deep.data.keys import is_missing
+from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.values import Objects
 
 if TYPE_CHECKING:
@@ -53,9 +53,8 @@ class DenseColumn:
         if not len(present) or (self._count and not scaling):
             return
         if self.column.buckets is not None and self.edges is None and self.id < 0:
-            shares = np.arange(1, self.column.buckets) / self.column.buckets
-            # An edge at the smallest value would leave a bucket without any.
-            edges = np.unique(np.quantile(present, shares, method="inverted_cdf"))
+            # An edge at the largest value would leave a bucket without any.
+            edges = np.unique(_quantiles(present, self.column.buckets))
             self.edges = edges[edges < present.max()]
         self._low, self._high = min(self._low, float(present.min())), max(self._high, float(present.max()))
         with np.errstate(over="ignore", invalid="ignore"):
@@ -85,6 +84,11 @@ class DenseColumn:
         if self.column.scaling == "standard":
             return self._squares < _MOST
         return self.column.scaling != "minmax" or math.isfinite(self._high - self._low)
+
+    @property
+    def n_new(self) -> int:
+        """How many ids `settle` is going to give."""
+        return 0 if self.id >= 0 else self.n_buckets + (self.column.missing == "indicator")
 
     def settle(self, next_id: int) -> int:
         """Give ids from `next_id` on, once; returns the next id that is free."""
@@ -268,6 +272,13 @@ class DenseColumn:
                 raise ValueError(f"found a range from {self._low} to {self._high}")
         if "edges" in arrays:
             self.edges = _checked_edges(arrays["edges"], self.column)
+
+
+def _quantiles(floats: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """What parts numbers into `n` groups of equal size; the numbers themselves where they are fewer."""
+    if n > len(floats):
+        return floats
+    return np.quantile(floats, np.arange(1, n) / n, method="inverted_cdf")
 
 
 def _checked_edges(edges: NDArray[Any], column: DenseFeat) -> NDArray[np.float64]:

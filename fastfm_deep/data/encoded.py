@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from fastfm_deep.kernels.entries import count_bags, count_single, put_bags, put_single
 
@@ -42,6 +43,11 @@ class Entries(NamedTuple):
     indptr: NDArray[Any]
     indices: NDArray[Any]
     values: NDArray[np.float32]
+
+    def as_csr(self, n_features: int) -> scipy.sparse.csr_array:
+        """As SciPy has them, sharing the arrays."""
+        shape = len(self.indptr) - 1, n_features
+        return scipy.sparse.csr_array((self.values, self.indices, self.indptr), shape=shape)
 
 
 def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int, n_threads: int = 1) -> Entries:

@@ -67,7 +67,9 @@ class Encoding:
         self.columns = tuple(columns)
         self.learned = tuple(_LEARNED[type(column)](column) for column in self.columns)
         self.field_of_feature = np.full(1, -1, np.int32)
-        self._row_encoder: tuple[NDArray[Any], RowEncoder] | None = None  # and the fields that it is of
+        self._state = object()
+        """Another one each time that something has been learned or forgotten, in whatever thread."""
+        self._row_encoder: tuple[object, RowEncoder] | None = None  # and the state that it is of
 
     @property
     def n_features(self) -> int:
@@ -112,7 +114,7 @@ class Encoding:
         except BaseException:
             self.reset(before)
             raise
-        self._row_encoder = None
+        self._state = object()
         return kept
 
     def check_names(self, table: Table, chosen: Sequence[int] | None = None) -> None:
@@ -123,14 +125,15 @@ class Encoding:
                     raise validation.missing_column_error(name, table.names)
 
     def _settle(self) -> None:
-        ends = [self.n_features]
-        for column in self.learned:
-            ends.append(column.settle(ends[-1]))
-        room = min(_MOST_FEATURES, free_memory() // 4)
-        if ends[-1] > room:
-            raise validation.too_many_features_error(ends[-1], room)
-        fields = np.repeat(np.arange(self.n_fields, dtype=np.int32), np.diff(ends))
+        next_id, n_new = self.n_features, [column.n_new for column in self.learned]
+        n_features, room = next_id + sum(n_new), min(_MOST_FEATURES, free_memory() // 4)
+        if n_features > room:
+            raise validation.too_many_features_error(n_features, room)
+        fields = np.repeat(np.arange(self.n_fields, dtype=np.int32), n_new)
+        # Before the ids are given: rows that other threads encode meanwhile hold none beyond the width.
         self.field_of_feature = np.concatenate([self.field_of_feature, fields])
+        for column in self.learned:
+            next_id = column.settle(next_id)
 
     def mark(self) -> Any:
         """The state now, for `reset`; cheap."""
@@ -138,10 +141,10 @@ class Encoding:
 
     def reset(self, mark: Any) -> None:
         """Forget what has been learned since."""
-        self.field_of_feature = mark[0]
-        self._row_encoder = None
         for column, of_column in zip(self.learned, mark[1], strict=True):
             column.reset(of_column)
+        self.field_of_feature = mark[0]
+        self._state = object()
 
     def encode_columns(
         self,
@@ -179,10 +182,9 @@ class Encoding:
 
     def encode_row(self, row: Mapping[str, Any], pooled: bool = False) -> tuple[list[int], list[float]]:
         """Ids and values of one row, a dict of raw values; see `RowEncoder.encode`."""
-        fields, kept = self.field_of_feature, self._row_encoder
-        # Each time that something is learned, in whatever thread, there are new fields.
-        if kept is None or kept[0] is not fields:
-            kept = self._row_encoder = fields, RowEncoder(self.learned)
+        state, kept = self._state, self._row_encoder
+        if kept is None or kept[0] is not state:
+            kept = self._row_encoder = state, RowEncoder(self.learned)
         return kept[1].encode(row, pooled)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -195,10 +197,18 @@ class Encoding:
         return FieldLayout(self.field_of_feature, self.n_fields, pooling if set(pooling) - {"sum"} else ())
 
     def names(self) -> list[str]:
-        """Name of each feature: "missing", "city=Rome", "price", "price=<missing>"."""
+        """Name of each feature: "missing", "city=Rome", "price", "price=<missing>".
+
+        Where two would have one name, the text "1" and the number 1, say, the later one's ends in its id.
+        """
         found = [MISSING_FEATURE] * self.n_features
         for column, number, _, name in self._named():
             found[number] = f"{column.name}={name}" if name else column.name
+        known: set[str] = set()
+        for number, name in enumerate(found):
+            while found[number] in known:
+                found[number] = f"{name}#{number}" if found[number] == name else f"{found[number]}#"
+            known.add(found[number])
         return found
 
     def _named(self) -> Iterator[tuple[FeatureColumn, int, Any, str]]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastfm_deep import validation
+from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.values import (
     BIG_INT,
     BOOL,
@@ -67,21 +68,6 @@ _FLOAT64 = struct.Struct("<d")
 
 class NoCategoryError(Exception):
     """A value that cannot be one."""
-
-
-def is_missing(value: Any) -> bool:
-    """Whether a value stands for none: None, NaN, NaT, pandas.NA."""
-    if value is None:
-        return True
-    if isinstance(value, str | bytes | int | dt.date):
-        return type(value).__name__ == "NaTType"
-    if isinstance(value, float):
-        return value != value
-    if isinstance(value, np.generic):
-        return bool(value != value)
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    return type(value).__name__ in ("NAType", "NaTType")
 
 
 def key_of(value: Any) -> tuple[int, bytes]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastfm_deep import validation
 from fastfm_deep.data.bag_column import bags_of
 from fastfm_deep.data.feature_columns import DenseFeat, FeatureColumn, SparseFeat, VarLenSparseFeat
 from fastfm_deep.data.values import BOOL, FLOAT, INT, Categories, Lists, Numbers, Texts, Values
@@ -61,7 +62,10 @@ def propose_columns(table: Table, exclude: Sequence[str] = ()) -> tuple[list[Fea
         if table.names.count(name) > 1:
             left_out[name] = f"{table.names.count(name)} columns have this name"
             continue
-        found = _proposal(name, table.column(name))
+        try:
+            found = _proposal(name, table.column(name))
+        except validation.InputTypeError:
+            found = "it holds values of a type that no feature column takes"
         if isinstance(found, str):
             left_out[name] = found
         else:
@@ -80,7 +84,7 @@ def _proposal(name: str, values: Values) -> FeatureColumn | str:
 
 
 def _text_proposal(name: str, values: Any) -> FeatureColumn | str:
-    counts = _counts(values, name)
+    counts = value_counts(values, name)
     if not len(counts):
         return "it holds no values"
     texts = values.values if isinstance(values, Categories) else values
@@ -89,7 +93,7 @@ def _text_proposal(name: str, values: Any) -> FeatureColumn | str:
             content = texts.data[texts.offsets[0] : texts.offsets[-1]]
             n_separators = int(np.count_nonzero(content == ord(separator)))
             if n_separators >= _SEPARATED * texts.n and n_separators:
-                pieces = _counts(bags_of(texts, separator, name).items, name)
+                pieces = value_counts(bags_of(texts, separator, name).items, name)
                 if len(pieces) < len(counts) or int(counts.max()) == 1:
                     return VarLenSparseFeat(name, separator=separator)
     return _numbered(values.n, counts) or SparseFeat(name)
@@ -99,14 +103,14 @@ def _number_proposal(name: str, values: Numbers) -> FeatureColumn | str:
     if values.kind not in (INT, FLOAT):
         if values.kind == BOOL:
             return SparseFeat(name)
-        counts = _counts(values, name)
+        counts = value_counts(values, name)
         return ("it holds no values" if not len(counts) else "") or _numbered(values.n, counts) or SparseFeat(name)
     floats = values.numbers.astype(np.float64)
     present = floats[~np.isnan(floats) & (True if values.missing is None else ~values.missing)]
     if not len(present):
         return "it holds no values"
     if values.kind == INT or bool((present == np.floor(present)).all()):
-        counts = _counts(values, name)
+        counts = value_counts(values, name)
         if _CATEGORY_NAMES.search(name):
             return _numbered(values.n, counts) or SparseFeat(name)
         if len(counts) <= _FEW:
@@ -124,7 +128,7 @@ def _numbered(n_rows: int, counts: NDArray[np.int64]) -> str:
     return ""
 
 
-def _counts(values: Any, name: str) -> NDArray[np.int64]:
+def value_counts(values: Any, name: str) -> NDArray[np.int64]:
     """How often each of the values occurs; missing ones are left out."""
     vocabulary = Vocabulary()
     vocabulary.add(values, name)

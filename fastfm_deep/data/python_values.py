@@ -54,8 +54,10 @@ def is_missing(value: Any) -> bool:
     """Whether a Python object stands for no value."""
     if value is None:
         return True
-    if isinstance(value, float | np.floating | Decimal | np.datetime64 | np.timedelta64):
+    if isinstance(value, float | np.generic):
         return bool(value != value)
+    if isinstance(value, Decimal):  # to compare a NaN that signals is an error
+        return value.is_nan()
     return type(value).__name__ in _MISSING_NAMES
 
 

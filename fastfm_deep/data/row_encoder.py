@@ -50,7 +50,6 @@ class RowEncoder:
     """
 
     def __init__(self, columns: tuple[LearnedColumn, ...]) -> None:
-        self._names = [column.column.name for column in columns]
         self._owned: list[Any] = []  # what the addresses lead to
         self._addresses: list[list[int]] = []
         self._plans = [self._plan(column) for column in columns]
@@ -66,7 +65,7 @@ class RowEncoder:
             number, kinds = len(self._addresses), categories.vocabulary.first_kinds
             self._addresses.append(self._addresses_of(categories))
         bag = column if isinstance(column, BagColumn) else None
-        text = adapted_value("1", kinds) == "1"
+        text = not kinds or TEXT in kinds
         integers = adapted_value(1, kinds) == 1
         return _Plan(
             name, None, bag, categories, number, kinds, text, integers, column.column.handle_unknown == "error"
@@ -105,13 +104,13 @@ class RowEncoder:
             try:
                 value = row[name]
             except KeyError:
-                raise validation.row_column_error(name, self._names) from None
+                raise validation.row_column_error(name, list(map(str, row))) from None
             if plan.dense is not None:
                 number, factor = plan.dense.entry_of(value)
                 ids.append(number)
                 values.append(factor)
             elif plan.bag is not None:
-                items, factors = plan.bag.cells_of(value, _weights_in(row, plan.bag, value, self._names))
+                items, factors = plan.bag.cells_of(value, _weights_in(row, plan.bag, value))
                 bags.append((plan.bag, len(ids), len(ids) + len(items)))
                 for item in items:
                     ids.append(keys.add(plan, item, len(ids)))
@@ -181,12 +180,12 @@ def _key(value: Any, plan: _Plan) -> tuple[int, bytes]:
         raise validation.no_category_error(plan.name, 0, value) from None
 
 
-def _weights_in(row: Mapping[str, Any], column: BagColumn, value: Any, names: list[str]) -> Any:
+def _weights_in(row: Mapping[str, Any], column: BagColumn, value: Any) -> Any:
     name = column.column.weights
     if name is None or is_missing_cell(value):
         return None
     if name not in row:
-        raise validation.row_column_error(name, names)
+        raise validation.row_column_error(name, list(map(str, row)))
     return row[name]
 
 

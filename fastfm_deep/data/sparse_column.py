@@ -40,6 +40,11 @@ class SparseColumn:
         """Take in some rows; what `encode` of the same rows may be given."""
         return self.categories.learn(self._values(table))
 
+    @property
+    def n_new(self) -> int:
+        """How many ids `settle` is going to give."""
+        return self.categories.n_new
+
     def settle(self, next_id: int) -> int:
         """Give ids to what is new; see `CategoryIds.settle`."""
         return self.categories.settle(next_id)

@@ -6,8 +6,8 @@ CSV is written here, so that scores can be had without pyarrow; Parquet is left 
 from __future__ import annotations
 
 import csv
-import io
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -30,6 +30,7 @@ class TableWriter:
 
     Examples
     --------
+    >>> import io
     >>> file = io.BytesIO()
     >>> with TableWriter(file, "csv") as writer:
     ...     writer.write({"user": np.array(["ann", "bob"]), "score": np.array([0.25, 0.1], np.float32)})
@@ -79,13 +80,16 @@ class TableWriter:
             self._parquet = None
 
     def _write_text(self, columns: dict[str, NDArray[Any]]) -> None:
-        lines = io.StringIO()
-        writer = csv.writer(lines, delimiter="\t" if self._format == "tsv" else ",", lineterminator="\n")
+        lines: list[str] = []
+        # Values that hold a sign of the line's end are quoted, and to readers either sign is one.
+        to_lines: Any = SimpleNamespace(write=lines.append)
+        writer = csv.writer(to_lines, delimiter="\t" if self._format == "tsv" else ",", lineterminator="\r\n")
         if self._names is None:
             writer.writerow(columns)
         writer.writerows(zip(*map(_shown, columns.values()), strict=True))
         # Half a surrogate pair has no place in UTF-8; what is written must be read again.
-        self._file.write(lines.getvalue().encode("utf-8", "backslashreplace"))
+        text = "".join([line.removesuffix("\r\n") + "\n" for line in lines])
+        self._file.write(text.encode("utf-8", "backslashreplace"))
 
     def _write_parquet(self, columns: dict[str, NDArray[Any]]) -> None:
         import pyarrow as pa

@@ -5,6 +5,7 @@ A *code* is the number of a key, in order of first appearance. Codes never chang
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from fastfm_deep.data.keys import (
     NUMBER_TYPES,
     NUMERIC_KINDS,
     NoCategoryError,
-    is_missing,
     key_of,
     keys_of,
     number_in,
@@ -23,7 +23,8 @@ from fastfm_deep.data.keys import (
     value_of,
 )
 from fastfm_deep.data.memory import free_memory
-from fastfm_deep.data.values import BOOL, MISSING, TEXT, Categories, Numbers, Objects, Texts
+from fastfm_deep.data.python_values import is_missing
+from fastfm_deep.data.values import BOOL, DATE, DATETIME, MISSING, TEXT, Categories, Numbers, Objects, Texts
 from fastfm_deep.kernels.keys import (
     Keys,
     KeyTable,
@@ -236,15 +237,17 @@ class Vocabulary:
 def adapted(values: Texts | Numbers | Objects, kinds: frozenset[int]) -> Texts | Numbers | Objects:
     """The values as `kinds`, those of the keys that came first, have them; see `Vocabulary.first_kinds`."""
     if isinstance(values, Texts):
-        if not _are_numbers(kinds):
+        if not _are_numbers(kinds) and not _are_dates(kinds):
             return values
-        return Objects(_as_objects([_number_or_text(text) for text in _strings(values)]))
+        return Objects(_as_objects([adapted_value(text, kinds) for text in _strings(values)]))
     if isinstance(values, Objects):
-        if kinds != {TEXT} and not _are_numbers(kinds):
+        if kinds != {TEXT} and not _are_numbers(kinds) and not _are_dates(kinds):
             return values
         return Objects(_as_objects([adapted_value(value, kinds) for value in values.objects]))
-    if kinds != {TEXT} or values.kind not in NUMERIC_KINDS:
+    if kinds != {TEXT}:
         return values
+    if values.kind not in NUMERIC_KINDS:
+        return Objects(_as_objects(_dates_as_text(values)))
     missing = np.zeros(values.n, bool) if values.missing is None else values.missing
     numbers = values.numbers.astype(bool) if values.kind == BOOL else values.numbers
     items = zip(numbers.tolist(), missing.tolist(), strict=True)
@@ -254,13 +257,46 @@ def adapted(values: Texts | Numbers | Objects, kinds: frozenset[int]) -> Texts |
 def adapted_value(value: Any, kinds: frozenset[int]) -> Any:
     """One value, likewise."""
     if isinstance(value, str):
+        if _are_dates(kinds):
+            return _date_or_text(value, kinds)
         return _number_or_text(value) if _are_numbers(kinds) else value
+    if kinds == {TEXT} and isinstance(value, dt.date | np.datetime64) and not is_missing(value):
+        return _text_of_time(*key_of(value))
     if kinds == {TEXT} and isinstance(value, NUMBER_TYPES) and not is_missing(value):
         try:
             return text_of(value)
         except (NoCategoryError, TypeError):  # complex numbers
             return value
     return value
+
+
+def _are_dates(kinds: frozenset[int]) -> bool:
+    return kinds in ({DATE}, {DATETIME})
+
+
+def _date_or_text(text: str, kinds: frozenset[int]) -> Any:
+    """The date, or time without a zone, that is written as Python writes one; else the text."""
+    try:
+        found: dt.date = dt.date.fromisoformat(text) if kinds == {DATE} else dt.datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    has_zone = isinstance(found, dt.datetime) and found.tzinfo is not None
+    return text if has_zone or str(found) != text else found
+
+
+def _text_of_time(kind: int, content: bytes) -> Any:
+    """How Python writes a date, or a time without a zone; others can be written in many ways and stay."""
+    value = value_of(kind, content)
+    return str(value) if kind in (DATE, DATETIME) and isinstance(value, dt.date) else value
+
+
+def _dates_as_text(values: Numbers) -> list[Any]:
+    keys = keys_of(values, "")
+    content = keys.data.tobytes()
+    return [
+        None if kind == MISSING else _text_of_time(kind, content[8 * row : 8 * row + 8])
+        for row, kind in enumerate(keys.kinds.tolist())
+    ]
 
 
 def _are_numbers(kinds: frozenset[int]) -> bool:

@@ -133,6 +133,8 @@ class DeepFMMixin(BaseFM):
 
     def _shape(self, units: tuple[int, ...]) -> MLPShape:
         if self.fields_ is not None and not self.fields_.n_fields:
+            if hasattr(self, "encoder_"):
+                raise validation.no_deep_columns_error()
             raise validation.fieldless_layout_error()
         n_vectors = 2 if self.fields_ is None else self.fields_.n_fields
         return MLPShape(

@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastfm_deep import validation
 from fastfm_deep.data.rows import CsrRows, as_csr_rows
-from fastfm_deep.data.table import as_table
 from fastfm_deep.estimators import recommending, table_input
+from fastfm_deep.estimators.explaining import Explaining
 from fastfm_deep.estimators.recommending import Catalogs, ItemCatalog, Recommendations
 from fastfm_deep.estimators.table_encoder import TableEncoder
 from fastfm_deep.model.params import FMModel
@@ -32,7 +32,7 @@ _SCORING_WORTH = 20_000_000
 _OF_THIS_PROCESS = ("_row_scorer", "_items")
 
 
-class FittedFM(BaseEstimator):
+class FittedFM(Explaining, BaseEstimator):
     """The part of the estimators that needs a model, and changes nothing of it."""
 
     n_jobs: int | None
@@ -68,7 +68,7 @@ class FittedFM(BaseEstimator):
         model = self._model
         rows = self._read_rows(X, reset=False)
         if hasattr(self, "encoder_"):
-            rows = table_input.known_rows(self.encoder_, rows, model.n_features)
+            rows = table_input.known_rows(rows, model.n_features)
         threads = thread_count(self.n_jobs, rows.n_rows * work_of_model(model, rows), _SCORING_WORTH)
         return (model.center + self._shift()) + model.scale * raw_scores(model, rows, threads)
 
@@ -101,7 +101,7 @@ class FittedFM(BaseEstimator):
             For `recommend`, as long as the model is not trained further.
         """
         catalogs = self._catalogs("prepare_items")
-        table = as_table(items, "items")
+        table = self.encoder_.table_of(items, "items")
         return catalogs.prepared(table, catalogs.fields_in(table), self._ranking_threads(table.n_rows))
 
     def recommend(self, users: Any, items: Any, n: int = 10, exclude: Any = None) -> Recommendations:
@@ -117,7 +117,7 @@ class FittedFM(BaseEstimator):
         items : table (n_items, ...), or what `prepare_items` gave
             All other columns of the encoder.
         n : int, default 10
-            Items for each user.
+            Items for each user; no more than there are.
         exclude : table, matrix (n_users, n_items) or list, optional
             What not to recommend. A table of pairs, the clicks so far, say: a pair is left out where all columns
             that it shares with `users` and with `items` are equal to theirs. Or a sparse or dense matrix, not 0
@@ -136,9 +136,7 @@ class FittedFM(BaseEstimator):
             A column is in both tables or in none, or holds what it must not.
         """
         catalogs = self._catalogs("recommend")
-        n_items = len(items) if isinstance(items, ItemCatalog) else as_table(items, "items").n_rows
-        threads = self._ranking_threads(n_items)
-        ids, raw, table = recommending.recommend(catalogs, users, items, n, exclude, threads)
+        ids, raw, table = recommending.recommend(catalogs, users, items, n, exclude, self._ranking_threads)
         answers = (self._model.center + self._shift()) + self._model.scale * raw
         return Recommendations(ids, self._answers_of_raw(answers), table)
 

@@ -6,7 +6,7 @@ A *catalog* is a table of items prepared for a model: encoded, and added up as f
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import scipy.sparse
 from scipy.special import expit
 
 from fastfm_deep import validation
+from fastfm_deep.data.encoder_tables import table_to_encode
 from fastfm_deep.data.encoders import Encoding
-from fastfm_deep.data.feature_columns import names_of
 from fastfm_deep.data.pooling import pooled_rows
 from fastfm_deep.data.rows import CsrRows, as_csr_rows
 from fastfm_deep.data.table import Table, as_table, is_table
@@ -53,23 +53,27 @@ class Recommendations:
     def to_table(self) -> Any:
         """One row for each user and item: "user" (its row), "rank" from 1, the columns of the item, "score".
 
+        Where the items have a column of one of these names, ours is "recommended_user" and so on.
         Of the kind that the items were: a DataFrame of pandas or polars, a table of pyarrow, else a dict of
         arrays.
         """
         there = self.ids >= 0
         users, ranks = np.nonzero(there)
-        before = {"user": users, "rank": ranks + 1}
-        return _widened(self._items.pick(self.ids[there]), before, {"score": self.scores[there]})
+        names = {
+            name: f"recommended_{name}" if self._items.has(name) else name for name in ("user", "rank", "score")
+        }
+        before = {names["user"]: users, names["rank"]: ranks + 1}
+        return _widened(self._items.pick(self.ids[there]), before, {names["score"]: self.scores[there]})
 
 
 class ItemCatalog:
     """A table of items, prepared for one model as it is now; see `prepare_items`."""
 
-    def __init__(self, table: Table, fields: tuple[int, ...], side: Side, model: FMModel) -> None:
+    def __init__(self, table: Table, fields: tuple[int, ...], side: Side, owner: Catalogs) -> None:
         self.table = table
         self.fields = fields
         self.side = side
-        self.model = model
+        self.owner = owner  # of one state of a model: training makes another
 
     def __len__(self) -> int:
         return self.table.n_rows
@@ -88,13 +92,13 @@ class Catalogs:
         self.ranker = Ranker(model, encoding.field_of_feature)
         self._last: tuple[dict[str, Values], ItemCatalog] | None = None
 
-    def of_items(self, items: Any, n_threads: int) -> ItemCatalog:
+    def of_items(self, items: Any, threads_for: Callable[[int], int]) -> ItemCatalog:
         """The catalog of a table of items, or the one that was given."""
         if isinstance(items, ItemCatalog):
-            if items.model is not self.model:
+            if items.owner is not self:
                 raise validation.foreign_catalog_error()
             return items
-        table = as_table(items, "items")
+        table = table_to_encode(items, self.encoding, "items")
         fields = self.fields_in(table)
         names = [name for field in fields for name in self.encoding.learned[field].names_read()]
         values = {name: table.column(name) for name in names}
@@ -105,17 +109,17 @@ class Catalogs:
             and all(same_values(last[0][name], values[name]) for name in names)
         ):
             found = last[1]
-            return ItemCatalog(table, found.fields, found.side, found.model)
-        catalog = self.prepared(table, fields, n_threads)
+            return ItemCatalog(table, found.fields, found.side, self)
+        catalog = self.prepared(table, fields, threads_for(table.n_rows))
         self._last = ({name: _copied(part) for name, part in values.items()}, catalog)
         return catalog
 
     def prepared(self, table: Table, fields: tuple[int, ...], n_threads: int) -> ItemCatalog:
         """Encode and add up a table of items."""
         if not table.n_rows:
-            raise validation.empty_error((0, len(table.names)))
+            raise validation.no_items_error("items", "recommend")
         side = self.ranker.side(self.rows(table, fields), n_threads)
-        return ItemCatalog(table, fields, side, self.model)
+        return ItemCatalog(table, fields, side, self)
 
     def fields_in(self, table: Table) -> tuple[int, ...]:
         """The fields whose columns a table has."""
@@ -127,25 +131,26 @@ class Catalogs:
 
     def rows(self, table: Table, fields: Sequence[int]) -> CsrRows:
         """Rows of a part of the columns, pooled."""
-        entries = self.encoding.encode(table, None, 1, fields)
-        shape = table.n_rows, self.encoding.n_features
-        rows = as_csr_rows(scipy.sparse.csr_array((entries.values, entries.indices, entries.indptr), shape=shape))
+        rows = as_csr_rows(self.encoding.encode(table, None, 1, fields).as_csr(self.encoding.n_features))
         layout = self.encoding.fields()
         return pooled_rows(rows, layout) if layout.pooling else rows
 
 
 def recommend(
-    catalogs: Catalogs, users: Any, items: Any, n: int, exclude: Any, n_threads: int
+    catalogs: Catalogs, users: Any, items: Any, n: int, exclude: Any, threads_for: Callable[[int], int]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], Table]:
-    """Places and raw scores of the best items for each user, (n_users, n), and the table of items."""
+    """Places and raw scores of the best items for each user, (n_users, n), and the table of items.
+
+    `threads_for` says how many threads so many items are worth.
+    """
     validation.check_integer("n", n, minimum=1)
-    catalog = catalogs.of_items(items, n_threads)
-    of_users = as_table(users, "users")
-    names = names_of(catalogs.encoding.columns)
+    catalog = catalogs.of_items(items, threads_for)
+    n_threads = threads_for(len(catalog))
+    of_users = table_to_encode(users, catalogs.encoding, "users")
     fields = catalogs.fields_in(of_users)
-    _check_columns(names, fields, catalog.fields, of_users)
+    _check_columns(catalogs.encoding, fields, catalog, of_users)
     if not of_users.n_rows:
-        raise validation.empty_error((0, len(of_users.names)))
+        raise validation.no_items_error("users", "rank items for")
     side = catalogs.ranker.side(catalogs.rows(of_users, fields), n_threads)
     n_users, n_items = of_users.n_rows, len(catalog)
     excluded = excluded_items(exclude, of_users, catalog.table, n_items)
@@ -158,13 +163,15 @@ def recommend(
     return ids, raw, catalog.table
 
 
-def _check_columns(names: Sequence[str], of_users: Sequence[int], of_items: Sequence[int], users: Table) -> None:
+def _check_columns(encoding: Encoding, of_users: Sequence[int], catalog: ItemCatalog, users: Table) -> None:
     """See that each column is in one of the tables, and in one only."""
-    for field, name in enumerate(names):
-        if field in of_users and field in of_items:
-            raise validation.shared_column_error(name)
-        if field not in of_users and field not in of_items:
-            raise validation.absent_column_error(name)
+    for field, column in enumerate(encoding.learned):
+        if field in of_users and field in catalog.fields:
+            raise validation.shared_column_error(encoding.columns[field].name)
+        if field not in of_users and field not in catalog.fields:
+            names = column.names_read()
+            absent = [name for name in names if not users.has(name) and not catalog.table.has(name)]
+            raise validation.absent_column_error((absent or names)[0])
 
 
 def excluded_items(exclude: Any, users: Table, items: Table, n_items: int) -> Any:
@@ -178,6 +185,8 @@ def excluded_items(exclude: Any, users: Table, items: Table, n_items: int) -> An
         if exclude.shape != (users.n_rows, n_items):
             raise validation.exclude_shape_error(exclude.shape, (users.n_rows, n_items))
         matrix = scipy.sparse.csr_array(exclude)
+        if matrix.dtype.kind in "fc" and np.isnan(matrix.data).any():
+            raise validation.exclude_nan_error()
         matrix.eliminate_zeros()
         return lambda user: matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]]
     if not isinstance(exclude, Sequence | np.ndarray) or isinstance(exclude, str) or len(exclude) != users.n_rows:

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastfm_deep import validation
 from fastfm_deep.data.encoded import Entries
+from fastfm_deep.data.encoder_tables import table_to_encode, table_to_learn
 from fastfm_deep.data.encoders import Encoding
 from fastfm_deep.data.feature_columns import FeatureColumn, check_columns, names_of
 from fastfm_deep.data.fields import FieldLayout
@@ -50,7 +51,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     fields_ : FieldLayout
         The field of each feature, and the pooling of each field.
     feature_dictionary_ : dict
-        {"missing": 0, "city": {"bj": 1, ...}, "age": 7}: one id a category, one a numeric column.
+        {"missing": 0, "city": {"bj": 2, ...}, "age": 7}: one id a category, one a numeric column.
     n_features_in_ : int
         Columns of the table at fit.
 
@@ -128,12 +129,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         table, encoding, kept = self._learn_anew(X)
         entries = encoding.encode(table, kept, self._n_threads(table, encoding))
         self._take(X, table, encoding)
-        return self._as_csr(entries)
+        return entries.as_csr(self._encoding.n_features)
 
     def _learn_anew(self, X: Any) -> tuple[Table, Encoding, list[Any]]:
-        table = as_table(X)
         encoding = Encoding(check_columns(self.columns))
         self._check_jobs()
+        table = table_to_learn(X, encoding.columns)
         encoding.check_names(table)
         if not table.n_rows:
             raise validation.empty_error((0, len(table.names)))
@@ -152,8 +153,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         if not self.__sklearn_is_fitted__():
             return self.fit(X)
-        self.learn_more(as_table(X), scaling=True)
+        self.learn_more(self.table_of(X), scaling=True)
         return self
+
+    def table_of(self, X: Any, name: str = "X") -> Table:
+        """A table as it is read for what has been learned; `name` is for messages."""
+        return table_to_encode(X, self._encoding, name)
 
     def learn_more(self, table: Table, scaling: bool) -> list[Any]:
         """Learn from further rows; what `Encoding.encode` may be given for them."""
@@ -178,16 +183,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             A column is missing, or holds what it must not; the message names column, value and row.
         """
         check_is_fitted(self)
-        return self._as_csr(self.encode(as_table(X)))
+        return self.encode(self.table_of(X)).as_csr(self._encoding.n_features)
 
     def encode(self, table: Table, kept: list[Any] | None = None) -> Entries:
         """The arrays of `transform`; `kept` is what learning from the same rows gave."""
         self._check_jobs()
         return self._encoding.encode(table, kept, self._n_threads(table, self._encoding))
-
-    def _as_csr(self, entries: Entries) -> scipy.sparse.csr_array:
-        shape = len(entries.indptr) - 1, self._encoding.n_features
-        return scipy.sparse.csr_array((entries.values, entries.indices, entries.indptr), shape=shape)
 
     def inverse_transform(self, X: Any) -> dict[str, Any]:
         """The columns that rows came from, for looking at them.
@@ -227,14 +228,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         self._check_jobs()
-        table = as_table(X)
+        table = self.table_of(X)
         columns = self._encoding.encode_columns(table, None, self._n_threads(table, self._encoding))
         return to_matrices(columns, names_of(self._encoding.columns), table.n_rows)
 
     def from_index_value(self, Xi: Any, Xv: Any) -> scipy.sparse.csr_array:
         """Rows out of index and value matrices; what `transform` gives for the same table."""
         check_is_fitted(self)
-        return self._as_csr(from_matrices(Xi, Xv, self._encoding.field_of_feature, self._encoding.n_fields))
+        entries = from_matrices(Xi, Xv, self._encoding.field_of_feature, self._encoding.n_fields)
+        return entries.as_csr(self._encoding.n_features)
 
     def transform_row(self, row: Mapping[str, Any]) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """Features and values of one row, a dict of raw values, in microseconds.

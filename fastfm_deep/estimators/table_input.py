@@ -13,13 +13,11 @@ import scipy.sparse
 from sklearn.base import clone
 
 from fastfm_deep import validation
-from fastfm_deep.data.encoded import Entries
 from fastfm_deep.data.encoders import Encoding
 from fastfm_deep.data.feature_columns import check_columns, names_of
 from fastfm_deep.data.fields import FieldLayout
 from fastfm_deep.data.pooling import pooled_rows
 from fastfm_deep.data.rows import CsrRows, as_csr_rows
-from fastfm_deep.data.table import as_table
 from fastfm_deep.estimators.table_encoder import TableEncoder
 from fastfm_deep.kernels.parts import HAS_FACTORS, HAS_WEIGHT
 
@@ -64,9 +62,9 @@ def training_rows(encoder: TableEncoder, X: Any) -> tuple[TableEncoder, CsrRows]
 
 def further_rows(encoder: TableEncoder, X: Any) -> CsrRows:
     """Rows of a table, after the encoder has learned its categories; units of numbers stay as they are."""
-    table = as_table(X)
+    table = encoder.table_of(X)
     kept = encoder.learn_more(table, scaling=False)
-    return _rows(encoder, _as_csr(encoder.encode(table, kept), encoder.encoding_.n_features))
+    return _rows(encoder, encoder.encode(table, kept).as_csr(encoder.encoding_.n_features))
 
 
 def table_rows(encoder: TableEncoder, X: Any) -> CsrRows:
@@ -78,12 +76,13 @@ def table_rows(encoder: TableEncoder, X: Any) -> CsrRows:
     return _rows(encoder, encoder.transform(X))
 
 
-def known_rows(encoder: TableEncoder, rows: CsrRows, n_features: int) -> CsrRows:
+def known_rows(rows: CsrRows, n_features: int) -> CsrRows:
     """The rows without features that the model of `n_features` does not have.
 
-    They are those of training that goes on in another thread; kernels trust that there are none.
+    They are those of training that goes on in another thread; kernels trust that there are none. The encoder is
+    not asked: it may have forgotten them since.
     """
-    if encoder.encoding_.n_features == n_features:
+    if rows.indices.max(initial=0) < n_features:
         return rows
     kept = rows.indices < n_features
     n_kept = np.concatenate([[0], np.cumsum(kept)])
@@ -91,11 +90,6 @@ def known_rows(encoder: TableEncoder, rows: CsrRows, n_features: int) -> CsrRows
     for part in parts:
         part.flags.writeable = False
     return parts
-
-
-def _as_csr(entries: Entries, n_features: int) -> scipy.sparse.csr_array:
-    shape = len(entries.indptr) - 1, n_features
-    return scipy.sparse.csr_array((entries.values, entries.indices, entries.indptr), shape=shape)
 
 
 def _rows(encoder: TableEncoder, X: Any) -> CsrRows:

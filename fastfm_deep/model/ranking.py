@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
     from fastfm_deep.kernels.network import NetworkRoom
 
-# Scores by parts and scores of whole rows differ by the rounding of float32: this many times the largest score.
-_ROUNDING = 1e-5
+# Scores by parts and scores of whole rows differ by the rounding of float32: this many times the largest part.
+_ROUNDING = 4e-6
+# Items that are scored as whole rows at a time: where many tie, all of them are.
+_TIED_ROWS = 4096
 
 
 class Side(NamedTuple):
@@ -46,6 +48,8 @@ class Side(NamedTuple):
         Products of the network's first layer; (n, 0) without a network.
     turned : float32 array (padded_factors, n)
         The sums, factor by factor.
+    largest : float
+        Of `raw`, without signs.
     """
 
     rows: CsrRows
@@ -53,6 +57,7 @@ class Side(NamedTuple):
     sums: NDArray[np.float32]
     first: NDArray[np.float32]
     turned: NDArray[np.float32]
+    largest: float
 
 
 class Ranking(NamedTuple):
@@ -93,7 +98,7 @@ class Ranker:
         n_units = 0 if model.deep is None else model.deep.shape.hidden_units[0]
         f32 = np.float32
         raw, sums, first = np.zeros(n_rows, f32), np.zeros((n_rows, padded), f32), np.zeros((n_rows, n_units), f32)
-        side = Side(rows, raw, sums, first, np.empty((0, n_rows), f32))
+        side = Side(rows, raw, sums, first, np.empty((0, n_rows), f32), 0.0)
 
         def add_up(start: int, stop: int, thread: int) -> None:
             n_most = min(SCORE_ROWS, stop - start)
@@ -103,7 +108,7 @@ class Ranker:
 
         with self._products():
             run_shards(add_up, n_rows, 32 * SCORE_ROWS, n_threads)
-        return side._replace(turned=np.ascontiguousarray(side.sums.T))
+        return side._replace(turned=np.ascontiguousarray(sums.T), largest=float(np.abs(raw).max(initial=0.0)))
 
     def _add_up(self, side: Side, start: int, stop: int, found: BatchOut) -> None:
         rows, n = side.rows, stop - start
@@ -140,12 +145,17 @@ class Ranker:
         n_found = int(keep_largest(scores, best, places))
         if not n_found:
             return Ranking(np.empty(0, np.int64), np.empty(0))
+        largest = abs(float(users.raw[user])) + items.largest + float(np.abs(best[:n_found]).max())
         # The smallest of a heap is its first.
-        near = best[0] - _ROUNDING * (1.0 + float(np.abs(best[:n_found]).max()))
-        candidates = np.flatnonzero(scores >= near)
-        raw = self._scores_of_rows(users, user, items, candidates)
-        order = np.lexsort((candidates, -raw))[:n_found]
-        return Ranking(candidates[order], raw[order])
+        candidates = np.flatnonzero(scores >= best[0] - _ROUNDING * (1.0 + largest))
+        places, raw = np.empty(0, np.int64), np.empty(0)
+        for first in range(0, len(candidates), _TIED_ROWS):
+            part = candidates[first : first + _TIED_ROWS]
+            places = np.concatenate([places, part])
+            raw = np.concatenate([raw, self._scores_of_rows(users, user, items, part)])
+            order = np.lexsort((places, -raw))[:n_found]
+            places, raw = places[order], raw[order]
+        return Ranking(places, raw)
 
     def _scores(self, users: Side, user: int, items: Side, n_threads: int) -> NDArray[np.float64]:
         """Raw scores of all items, by parts."""

@@ -203,8 +203,9 @@ def row_column_error(name: str, known: Sequence[str]) -> InputError:
     """Say that a row has no value of a column."""
     near = difflib.get_close_matches(name, known, 1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
+    found = listed(known) or "none at all"
     return InputError(
-        f"The row has no column {name!r}, but {listed(known)}.{meant} Give it, None where the value is missing."
+        f"The row has no column {name!r}, but {found}.{meant} Give it, None where the value is missing."
     )
 
 
@@ -257,4 +258,12 @@ def late_encoder_error() -> InputError:
     return InputError(
         "encoder= was set on a model that was fitted to rows of numbers, whose features no table has; fit anew "
         "with warm_start=False."
+    )
+
+
+def no_deep_columns_error() -> InputError:
+    """Say that a network has no columns to be fed with."""
+    return InputError(
+        "deep_columns=[] leaves the network without inputs; name at least one column, or leave the network out by "
+        "dnn_hidden_units=()."
     )

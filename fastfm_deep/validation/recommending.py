@@ -58,3 +58,13 @@ def exclude_columns_error(found: Sequence[str], users: Sequence[str], items: Seq
         f"exclude is a table of {listed(found)}, which must share a column with users ({listed(users)}) and one "
         f"with items ({listed(items)}), to tell which pairs are left out."
     )
+
+
+def no_items_error(name: str, what: str) -> InputError:
+    """Say that a table is empty."""
+    return InputError(f"{name} has 0 rows (0 sample(s)), so there is nothing to {what}; give it at least one.")
+
+
+def exclude_nan_error() -> InputError:
+    """Say that NaN neither leaves out nor keeps an item."""
+    return InputError("exclude holds NaN, which says neither yes nor no; use 1 for what is left out, else 0.")

@@ -109,6 +109,14 @@ def value_type_error(column: str, found: Any) -> InputError:
     )
 
 
+def damaged_column_error(column: str, reason: Exception) -> InputError:
+    """Say that an array of Arrow is not as its type says."""
+    return InputError(
+        f"The column {column!r} is damaged: {str(reason).rstrip('.')}; make it anew. Text that is not in UTF-8 "
+        "can be given as bytes."
+    )
+
+
 def cell_type_error(column: str, row: int, found: Any) -> InputError:
     """Say that one value of a column is of a type that no form holds."""
     if isinstance(found, set | frozenset):
