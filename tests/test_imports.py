@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import subprocess
 import sys
@@ -30,6 +31,7 @@ GROUPS = [
 PLACE = {entry: place for place, group in enumerate(GROUPS) for entry in group}
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Names below the package, "data.rows", and files; a folder stands for its `__init__.py`."""
     found = {}
@@ -61,7 +63,8 @@ def import_nodes(node: ast.AST):
         yield from import_nodes(child)
 
 
-def imported_by(path: Path) -> set[str]:
+@functools.cache
+def imported_by(path: Path) -> frozenset[str]:
     """Full names of what a file imports, as far as they are modules."""
     names = set()
     for node in import_nodes(ast.parse(path.read_text())):
@@ -75,7 +78,7 @@ def imported_by(path: Path) -> set[str]:
         names |= of_ours
         if len(of_ours) < len(below):
             names.add(node.module)
-    return names
+    return frozenset(names)
 
 
 def ours(path: Path) -> set[str]:
