@@ -21,6 +21,7 @@ from fastfm_deep.data import keys as k
 from fastfm_deep.data.python_values import read_objects
 from fastfm_deep.data.values import FLOAT, INT, Numbers, Objects, Texts
 from fastfm_deep.kernels import keys as kernels
+from fastfm_deep.kernels import pieces as text_pieces
 from fastfm_deep.kernels.keys import Keys, KeyTable, hash_key
 
 WORD = struct.Struct("<q").pack
@@ -162,10 +163,10 @@ def test_counts_leave_out_what_is_unknown():
 def test_text_is_split_as_python_splits_it(texts, separator):
     keys, row_offsets = as_keys([(1, text.encode()) for text in texts]), np.empty(len(texts) + 1, np.int64)
     between = k.read_only(np.frombuffer(separator.encode(), np.uint8), np.uint8)
-    n_bytes = kernels.count_pieces(keys.data, keys.offsets, between, row_offsets)
+    n_bytes = text_pieces.count_pieces(keys.data, keys.offsets, between, row_offsets)
     expected = [[piece for piece in text.split(separator) if piece] for text in texts]
     out, offsets = np.empty(n_bytes, np.uint8), np.empty(row_offsets[-1] + 1, np.int64)
-    kernels.split_pieces(keys.data, keys.offsets, between, out, offsets)
+    text_pieces.split_pieces(keys.data, keys.offsets, between, out, offsets)
     pieces = [bytes(out[a:b]).decode() for a, b in itertools.pairwise(offsets)]
     assert [pieces[a:b] for a, b in itertools.pairwise(row_offsets)] == expected
 

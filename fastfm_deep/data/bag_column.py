@@ -17,7 +17,7 @@ from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.values import Categories, Lists, Numbers, Objects, Texts, Values
 from fastfm_deep.data.vocabulary import SingleValues
 from fastfm_deep.kernels.entries import close_bags, first_entries
-from fastfm_deep.kernels.keys import count_pieces, split_pieces
+from fastfm_deep.kernels.pieces import count_pieces, split_pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

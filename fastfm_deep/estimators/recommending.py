@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 from scipy.special import expit
 
 from fastfm_deep import validation
@@ -18,9 +17,10 @@ from fastfm_deep.data.encoder_tables import table_to_encode
 from fastfm_deep.data.encoders import Encoding
 from fastfm_deep.data.pooling import pooled_rows
 from fastfm_deep.data.rows import CsrRows, as_csr_rows
-from fastfm_deep.data.table import Table, as_table, is_table
-from fastfm_deep.data.values import Categories, Lists, Numbers, Objects, Texts, Values
-from fastfm_deep.data.vocabulary import Vocabulary
+from fastfm_deep.data.same_values import copied, same_values
+from fastfm_deep.data.table import Table
+from fastfm_deep.data.values import Values
+from fastfm_deep.estimators.exclusions import excluded_items
 from fastfm_deep.model.params import FMModel
 from fastfm_deep.model.ranking import Ranker, Ranking, Side
 
@@ -111,7 +111,7 @@ class Catalogs:
             found = last[1]
             return ItemCatalog(table, found.fields, found.side, self)
         catalog = self.prepared(table, fields, threads_for(table.n_rows))
-        self._last = ({name: _copied(part) for name, part in values.items()}, catalog)
+        self._last = ({name: copied(part) for name, part in values.items()}, catalog)
         return catalog
 
     def prepared(self, table: Table, fields: tuple[int, ...], n_threads: int) -> ItemCatalog:
@@ -172,114 +172,6 @@ def _check_columns(encoding: Encoding, of_users: Sequence[int], catalog: ItemCat
             names = column.names_read()
             absent = [name for name in names if not users.has(name) and not catalog.table.has(name)]
             raise validation.absent_column_error((absent or names)[0])
-
-
-def excluded_items(exclude: Any, users: Table, items: Table, n_items: int) -> Any:
-    """A function of the number of a user that gives the rows of the items which are left out for that user."""
-    if exclude is None:
-        none = np.empty(0, np.int64)
-        return lambda user: none
-    if is_table(exclude) and not (isinstance(exclude, list) and not exclude):
-        return _excluded_by_table(as_table(exclude, "exclude"), users, items)
-    if scipy.sparse.issparse(exclude) or (isinstance(exclude, np.ndarray) and exclude.ndim == 2):
-        if exclude.shape != (users.n_rows, n_items):
-            raise validation.exclude_shape_error(exclude.shape, (users.n_rows, n_items))
-        matrix = scipy.sparse.csr_array(exclude)
-        if matrix.dtype.kind in "fc" and np.isnan(matrix.data).any():
-            raise validation.exclude_nan_error()
-        matrix.eliminate_zeros()
-        return lambda user: matrix.indices[matrix.indptr[user] : matrix.indptr[user + 1]]
-    if not isinstance(exclude, Sequence | np.ndarray) or isinstance(exclude, str) or len(exclude) != users.n_rows:
-        raise validation.exclude_type_error(exclude, users.n_rows)
-    lists = []
-    for user, given in enumerate(exclude):
-        found = np.asarray(given)
-        if not found.size:
-            found = np.empty(0, np.int64)
-        if found.ndim != 1 or found.dtype.kind not in "iu":
-            raise validation.exclude_type_error(given, users.n_rows, user)
-        if ((found < 0) | (found >= n_items)).any():
-            raise validation.exclude_range_error(user, int(found[(found < 0) | (found >= n_items)][0]), n_items)
-        lists.append(found.astype(np.int64))
-    return lists.__getitem__
-
-
-def _excluded_by_table(table: Table, users: Table, items: Table) -> Any:
-    """Pairs that a table holds, told by the columns that it shares with users and with items."""
-    of_users = [name for name in table.names if users.has(name)]
-    of_items = [name for name in table.names if items.has(name)]
-    if not of_users or not of_items:
-        raise validation.exclude_columns_error(table.names, users.names, items.names)
-    user_keys, user_of_pair = _shared_keys(users, table, of_users)
-    item_keys, item_of_pair = _shared_keys(items, table, of_items)
-    known = (user_of_pair >= 0) & (item_of_pair >= 0)
-    pairs = np.unique(np.stack([user_of_pair[known], item_of_pair[known]], axis=1), axis=0)
-    starts = np.searchsorted(pairs[:, 0], np.arange(int(user_keys.max(initial=-1)) + 2))
-    by_key = np.argsort(item_keys, kind="stable")
-    sorted_keys = item_keys[by_key]
-
-    def excluded(user: int) -> NDArray[np.int64]:
-        key = user_keys[user]
-        keys = pairs[starts[key] : starts[key + 1], 1]
-        first, end = np.searchsorted(sorted_keys, keys), np.searchsorted(sorted_keys, keys, side="right")
-        parts = [by_key[start:stop] for start, stop in zip(first, end, strict=True)]
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)
-
-    return excluded
-
-
-def _shared_keys(table: Table, other: Table, names: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers for the rows of a table, equal where their columns are, and those of another's rows; -1: none."""
-    keys, others = np.zeros(table.n_rows, np.int64), np.zeros(other.n_rows, np.int64)
-    for name in names:
-        vocabulary = Vocabulary()
-        first, second = table.column(name), other.column(name)
-        if isinstance(first, Lists) or isinstance(second, Lists):
-            raise validation.listed_column_error(name)
-        codes = vocabulary.add(first, name).astype(np.int64)
-        found = vocabulary.find(second, name).astype(np.int64)
-        # Numbered anew after each column, so that products of sizes stay small.
-        joined = keys * vocabulary.n + codes
-        distinct, keys = np.unique(joined, return_inverse=True)
-        wanted = np.where((others < 0) | (found < 0), -1, others * vocabulary.n + found)
-        place = np.minimum(np.searchsorted(distinct, wanted), len(distinct) - 1)
-        others = np.where((wanted >= 0) & (distinct[place] == wanted), place, -1)
-    return keys, others
-
-
-def same_values(first: Values, second: Values) -> bool:
-    """Whether two columns hold the same, in the same form."""
-    if type(first) is not type(second) or first.n != second.n:
-        return False
-    if isinstance(first, Objects):
-        return False  # what mixed objects are equal to is theirs to say
-    return all(_same_part(*parts) for parts in zip(first, second, strict=True))
-
-
-def _same_part(first: Any, second: Any) -> bool:
-    if isinstance(first, np.ndarray):
-        if not isinstance(second, np.ndarray) or first.dtype != second.dtype:
-            return False
-        if first.shape != second.shape:
-            return False
-        # By their bits: NaN is the same as NaN.
-        return bool(np.array_equal(_bits(first), _bits(second)))
-    if isinstance(first, Texts | Numbers | Objects | Categories | Lists):
-        return type(first) is type(second) and same_values(first, second)
-    return bool(first == second) if not isinstance(second, np.ndarray) else False
-
-
-def _bits(array: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(array).view(np.uint8)
-
-
-def _copied(values: Any) -> Any:
-    """A column whose arrays nobody else can change."""
-    if isinstance(values, np.ndarray):
-        return values.copy()
-    if isinstance(values, Texts | Numbers | Objects | Categories | Lists):
-        return type(values)(*(_copied(part) for part in values))
-    return values
 
 
 def probabilities(raw: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, exact_kernel
-from fastfm_deep.kernels.keys import KeyTable, _find_slot
+from fastfm_deep.kernels.keys import KeyTable, find_slot
 
 N_ADDRESSES = 6
 """Numbers that stand for a table: the addresses of slots, data, offsets, kinds and lookup, and how many slots."""
@@ -49,7 +49,7 @@ def _find_row(content, keys, tables, ids):
             carray(_pointer_to(tables[at, 3]), (1,), np.uint8),
         )
         lookup = carray(_pointer_to(tables[at, 4]), (1,), np.int64)
-        _, slot = _find_slot(content, keys[4 * i + 2], keys[4 * i + 3], np.uint8(keys[4 * i + 1]), table)
+        _, slot = find_slot(content, keys[4 * i + 2], keys[4 * i + 3], np.uint8(keys[4 * i + 1]), table)
         ids[i] = lookup[table.slots[slot] & np.uint64(_LOWER)]
 
 

@@ -124,7 +124,7 @@ def _bytes_equal(first, at, second, start, length):
 
 
 @exact_function
-def _find_slot(data, start, end, kind, table):
+def find_slot(data, start, end, kind, table):
     """Hash of a key, and its slot, or the free one that it would take."""
     h = _hash(data, start, end, kind)
     return h, _probe(h, data, start, end, kind, table)
@@ -232,7 +232,7 @@ def fill_slots(table, n_entries):
     """Put the keys of a table, each once, into its empty slots; False where one of them comes twice."""
     for entry in range(n_entries):
         start, end = table.offsets[entry], table.offsets[entry + 1]
-        h, slot = _find_slot(table.data, start, end, table.kinds[entry], table)
+        h, slot = find_slot(table.data, start, end, table.kinds[entry], table)
         if table.slots[slot] != np.uint64(0):
             return False
         table.slots[slot] = (h & np.uint64(_UPPER)) | np.uint64(entry + 1)
@@ -299,63 +299,3 @@ def first_appearances(codes, first, out):
             n += 1
         out[i] = codes[i]
     return n
-
-
-@exact_function
-def _starts_with(data, at, end, separator):
-    if at + len(separator) > end:
-        return False
-    for i in range(len(separator)):  # noqa: SIM110
-        if data[at + i] != separator[i]:
-            return False
-    return True
-
-
-@exact_kernel
-def count_pieces(data, offsets, separator, row_offsets):
-    """How many pieces, none empty, each text is in; into `row_offsets`, int64 (n + 1,), as sums.
-
-    Returns the bytes of all of them.
-    """
-    n_bytes = 0
-    row_offsets[0] = 0
-    for i in range(len(offsets) - 1):
-        at, end = offsets[i], offsets[i + 1]
-        start, n = at, 0
-        while at < end:
-            if _starts_with(data, at, end, separator):
-                n += at > start
-                n_bytes += at - start
-                at += len(separator)
-                start = at
-            else:
-                at += 1
-        n += end > start
-        n_bytes += end - start
-        row_offsets[i + 1] = row_offsets[i] + n
-    return n_bytes
-
-
-@exact_kernel
-def split_pieces(data, offsets, separator, out, out_offsets):
-    """Copy the pieces that `count_pieces` counted to `out`, one after the other."""
-    n, n_bytes = 0, 0
-    out_offsets[0] = 0
-    for i in range(len(offsets) - 1):
-        at, end = offsets[i], offsets[i + 1]
-        start = at
-        while at <= end:
-            is_end = at == end
-            if is_end or _starts_with(data, at, end, separator):
-                if at > start:
-                    for b in range(start, at):
-                        out[n_bytes] = data[b]
-                        n_bytes += 1
-                    n += 1
-                    out_offsets[n] = n_bytes
-                at += len(separator)
-                start = at
-                if is_end:
-                    break
-            else:
-                at += 1
