@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from fastfm_deep.estimators.saved import load_model
     from fastfm_deep.estimators.table_encoder import TableEncoder
     from fastfm_deep.estimators.warming import warm_up
+    from fastfm_deep.plots.calibration import plot_calibration
+    from fastfm_deep.plots.history import plot_history
+    from fastfm_deep.plots.interactions import plot_interactions
+    from fastfm_deep.plots.report import report
     from fastfm_deep.training.callbacks import Callback
     from fastfm_deep.validation import (
         DivergenceError,
@@ -55,7 +59,11 @@ _HOMES = {
     "VarLenSparseFeat": "data.feature_columns",
     "hash_ids": "data.id_map",
     "load_model": "estimators.saved",
+    "plot_calibration": "plots.calibration",
+    "plot_history": "plots.history",
+    "plot_interactions": "plots.interactions",
     "read_text": "data.text",
+    "report": "plots.report",
     "warm_up": "estimators.warming",
     "write_libffm": "data.text_writer",
     "write_libsvm": "data.text_writer",
@@ -84,7 +92,11 @@ __all__ = [
     "datasets",
     "hash_ids",
     "load_model",
+    "plot_calibration",
+    "plot_history",
+    "plot_interactions",
     "read_text",
+    "report",
     "warm_up",
     "write_libffm",
     "write_libsvm",

@@ -109,7 +109,8 @@ def test_one_file_for_several_commands(files, config, capsys):
         ("[trian]\nn_epochs = 1", "{path}: [trian] is no table; did you mean [train]?"),
         (
             "[demo]\nn_rows = 1",
-            "{path}: [demo] is no table; known are [columns.NAME], [convert], [evaluate], [score], [train].",
+            "{path}: [demo] is no table; known are [columns.NAME], [convert], [evaluate], [report], [score], "
+            "[train].",
         ),
         ("train = 1", "{path}: train = 1 must be a table: [train], and its options below."),
         ("config = 'x'", "{path}: config is no option; "),

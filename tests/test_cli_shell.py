@@ -14,7 +14,7 @@ from cli_tools import REPOSITORY
 from fastfm_deep.cli import main
 from fastfm_deep.cli.app import app
 
-COMMANDS = ["train", "score", "evaluate", "inspect", "columns", "convert", "demo"]
+COMMANDS = ["train", "score", "evaluate", "report", "inspect", "columns", "convert", "demo"]
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)

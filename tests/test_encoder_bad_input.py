@@ -69,7 +69,7 @@ def both(columns, table, message, good=None):
         ),
         (NEW | {"city": np.zeros((2, 1, 1))}, "The column 'city' is an array of 3 dimensions"),
     ],
-    ids=lambda value: ascii(value)[:30],
+    ids=lambda value: ascii(value)[:30].partition(" at 0x")[0],
 )
 def test_what_is_no_table_of_these_columns(table, message):
     encoder = click_encoder().fit(CLICKS)

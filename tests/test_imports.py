@@ -20,7 +20,7 @@ PACKAGE = Path(fastfm_deep.__file__).parent
 # a module; the longest one that matches counts.
 GROUPS = [
     ["", "cli", "__main__"],  # "" is the package itself, which only looks names up
-    ["estimators", "scorer", "datasets"],
+    ["estimators", "scorer", "datasets", "plots"],
     ["training"],
     ["model"],
     ["nn", "data"],

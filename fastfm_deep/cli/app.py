@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fastfm_deep import __version__
-from fastfm_deep.cli.commands import columns, convert, demo, evaluate, inspect, score, train
+from fastfm_deep.cli.commands import columns, convert, demo, evaluate, inspect, report, score, train
 from fastfm_deep.cli.console import BAD_INPUT, DONE, Ended, complain, outcome, write_out
 from fastfm_deep.cli.options import examples
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 app.command(short_help=train.SHORT, epilog=train.EXAMPLES)(train.train)
 app.command(short_help=score.SHORT, epilog=score.EXAMPLES)(score.score)
 app.command(short_help=evaluate.SHORT, epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command(short_help=report.SHORT, epilog=report.EXAMPLES)(report.report)
 app.command(short_help=inspect.SHORT, epilog=inspect.EXAMPLES)(inspect.inspect)
 app.command(short_help=columns.SHORT, epilog=columns.EXAMPLES)(columns.columns)
 app.command(short_help=convert.SHORT, epilog=convert.EXAMPLES)(convert.convert)
