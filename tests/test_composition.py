@@ -113,6 +113,9 @@ def test_meta_estimators():
 def test_parameters_are_kept_as_they_were_given(estimator_class):
     given = {
         "n_factors": 3,
+        "encoder": None,
+        "linear_columns": None,
+        "deep_columns": None,
         "optimizer": "adam",
         "learning_rate": 0.01,
         "n_epochs": 2,
@@ -128,7 +131,8 @@ def test_parameters_are_kept_as_they_were_given(estimator_class):
         "on_divergence": "warn",
         "verbose": 0,
     }
-    given |= {"class_weight": {0: 2}} if estimator_class is FMClassifier else {"clip": True}
+    of_classes = {"class_weight": {0: 2}, "negative_downsampling": 0.5}
+    given |= of_classes if estimator_class is FMClassifier else {"clip": True}
     model = estimator_class(**given)
     assert model.get_params() == given
     model.fit(*small_data(estimator_class, 60))

@@ -49,6 +49,13 @@ RULES = {
     "optimizer": one_of("'sgd', 'adagrad', 'adagrad_rowwise', 'adam', 'ftrl'."),
     "on_divergence": one_of("'raise', 'warn'."),
     "warm_start": [(value, f"{{}}={value!r} must be True or False.") for value in (1, "True", None, NAN)],
+    "encoder": [(value, f"{{}}={value!r} must be a TableEncoder") for value in (1, "auto", [1])],
+    "linear_columns": [(["user"], "{} names columns of a table, so it needs encoder=")],
+    "deep_columns": [(["user"], "{} names columns of a table, so it needs encoder=")],
+    "negative_downsampling": [
+        (value, f"{{}}={value!r} must be greater than 0 and at most 1")
+        for value in (0.0, 1.5, -1, NAN, "0.1", True, None)
+    ],
     "clip": [(value, f"{{}}={value!r} must be True or False.") for value in (1, "False", None)],
 }
 
