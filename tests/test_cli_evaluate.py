@@ -11,7 +11,9 @@ from cli_tools import TRAINING, fails, make_files
 from sklearn import metrics as reference
 
 from fastfm_deep import FMClassifier, load_model, read_text
-from fastfm_deep.cli import main, measures
+from fastfm_deep.cli import main
+from fastfm_deep.cli.calibration import calibration
+from fastfm_deep.training import measures
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_bins_are_tenths_of_the_rows(files, capsys):
 def test_bins_hold_all_rows_in_order(n_rows):
     rng = np.random.default_rng(n_rows)
     raw, y = rng.normal(size=n_rows), rng.choice([-1.0, 1.0], n_rows)
-    bins = measures.calibration(y, raw)
+    bins = calibration(y, raw)
     assert len(bins) == min(10, n_rows)
     sizes = [found.n_rows for found in bins]
     assert sum(sizes) == n_rows
@@ -117,9 +119,9 @@ def test_bins_hold_all_rows_in_order(n_rows):
 def test_equal_scores_share_a_bin():
     """A file sorted by label is as well calibrated as the same rows in another order."""
     y = np.repeat([-1.0, 1.0], 50)
-    assert measures.calibration(y, np.zeros(100)) == [(100, 0.5, 0.5)]
+    assert calibration(y, np.zeros(100)) == [(100, 0.5, 0.5)]
     raw = np.repeat([2.0, -2.0, 2.0, -2.0], 25)
-    assert [(found.n_rows, found.observed) for found in measures.calibration(y, raw)] == [(50, 0.5), (50, 0.5)]
+    assert [(found.n_rows, found.observed) for found in calibration(y, raw)] == [(50, 0.5), (50, 0.5)]
 
 
 def test_extreme_scores_are_finite():

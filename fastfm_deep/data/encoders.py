@@ -27,7 +27,9 @@ from fastfm_deep.data.feature_columns import (
 )
 from fastfm_deep.data.fields import FieldLayout
 from fastfm_deep.data.memory import free_memory
+from fastfm_deep.data.pooling import pooled_rows
 from fastfm_deep.data.row_encoder import RowEncoder
+from fastfm_deep.data.rows import CsrRows, as_csr_rows
 from fastfm_deep.data.sparse_column import SparseColumn
 
 if TYPE_CHECKING:
@@ -190,6 +192,11 @@ class Encoding:
     def __getstate__(self) -> dict[str, Any]:
         """Without what holds addresses of this process."""
         return self.__dict__ | {"_row_encoder": None}
+
+    def pooled_rows(self, X: Any) -> CsrRows:
+        """Encoded rows as models take them, through the gate and pooled: also by models that know no fields."""
+        layout, rows = self.fields(), as_csr_rows(X)
+        return pooled_rows(rows, layout) if layout.pooling else rows
 
     def fields(self) -> FieldLayout:
         """The field of each feature, and how its values are pooled."""

@@ -15,8 +15,7 @@ from scipy.special import expit
 from fastfm_deep import validation
 from fastfm_deep.data.encoder_tables import table_to_encode
 from fastfm_deep.data.encoders import Encoding
-from fastfm_deep.data.pooling import pooled_rows
-from fastfm_deep.data.rows import CsrRows, as_csr_rows
+from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.data.same_values import copied, same_values
 from fastfm_deep.data.table import Table
 from fastfm_deep.data.values import Values
@@ -131,9 +130,8 @@ class Catalogs:
 
     def rows(self, table: Table, fields: Sequence[int]) -> CsrRows:
         """Rows of a part of the columns, pooled."""
-        rows = as_csr_rows(self.encoding.encode(table, None, 1, fields).as_csr(self.encoding.n_features))
-        layout = self.encoding.fields()
-        return pooled_rows(rows, layout) if layout.pooling else rows
+        entries = self.encoding.encode(table, None, 1, fields)
+        return self.encoding.pooled_rows(entries.as_csr(self.encoding.n_features))
 
 
 def recommend(

@@ -16,8 +16,7 @@ from fastfm_deep import validation
 from fastfm_deep.data.encoders import Encoding
 from fastfm_deep.data.feature_columns import check_columns, names_of
 from fastfm_deep.data.fields import FieldLayout
-from fastfm_deep.data.pooling import pooled_rows
-from fastfm_deep.data.rows import CsrRows, as_csr_rows
+from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.estimators.table_encoder import TableEncoder
 from fastfm_deep.kernels.parts import HAS_FACTORS, HAS_WEIGHT
 
@@ -57,14 +56,16 @@ def chosen_names(name: str, columns: Any, known: Sequence[str]) -> tuple[str, ..
 def training_rows(encoder: TableEncoder, X: Any) -> tuple[TableEncoder, CsrRows]:
     """A fitted copy of the encoder, and the rows of the table it was fitted to."""
     fitted = clone(encoder)
-    return fitted, _rows(fitted, fitted.fit_transform(X))
+    rows = fitted.fit_transform(X)
+    return fitted, fitted.encoding_.pooled_rows(rows)
 
 
 def further_rows(encoder: TableEncoder, X: Any) -> CsrRows:
     """Rows of a table, after the encoder has learned its categories; units of numbers stay as they are."""
     table = encoder.table_of(X)
     kept = encoder.learn_more(table, scaling=False)
-    return _rows(encoder, encoder.encode(table, kept).as_csr(encoder.encoding_.n_features))
+    encoding = encoder.encoding_
+    return encoding.pooled_rows(encoder.encode(table, kept).as_csr(encoding.n_features))
 
 
 def table_rows(encoder: TableEncoder, X: Any) -> CsrRows:
@@ -72,8 +73,8 @@ def table_rows(encoder: TableEncoder, X: Any) -> CsrRows:
     if scipy.sparse.issparse(X):
         if X.shape[1] != encoder.encoding_.n_features:
             raise validation.width_error(X.shape[1], encoder.encoding_.n_features)
-        return _rows(encoder, X)
-    return _rows(encoder, encoder.transform(X))
+        return encoder.encoding_.pooled_rows(X)
+    return encoder.encoding_.pooled_rows(encoder.transform(X))
 
 
 def known_rows(rows: CsrRows, n_features: int) -> CsrRows:
@@ -90,13 +91,6 @@ def known_rows(rows: CsrRows, n_features: int) -> CsrRows:
     for part in parts:
         part.flags.writeable = False
     return parts
-
-
-def _rows(encoder: TableEncoder, X: Any) -> CsrRows:
-    """Through the gate, and pooled: tables bring their fields along, for models without a network too."""
-    layout = encoder.fields_
-    rows = as_csr_rows(X)
-    return pooled_rows(rows, layout) if layout.pooling else rows
 
 
 def network_fields(encoding: Encoding, deep_columns: Any) -> FieldLayout:

@@ -10,7 +10,7 @@ from fastfm_deep import validation
 from fastfm_deep.plots import canvas
 from fastfm_deep.plots.answers import Numbers, read_numbers
 from fastfm_deep.plots.display import Display
-from fastfm_deep.plots.measures import starts_of_bins
+from fastfm_deep.training.measures import starts_of_bins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

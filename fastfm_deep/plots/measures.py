@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import expit
 
 from fastfm_deep.plots.answers import Binary, Numbers
-from fastfm_deep.training.metrics import METRICS
+from fastfm_deep.training import measures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,46 +33,26 @@ class Bins(NamedTuple):
 
 
 def class_metrics(raw: Binary) -> dict[str, float]:
-    """Metrics of raw scores; without those that rows of one class do not tell.
-
-    The normalized entropy is the logloss divided by that of the base rate: below 1 the model tells more than a
-    constant does.
-    """
-    signs, p = raw.signs, expit(raw.scores)
-    found = {name: METRICS[name].compute(signs, raw.scores, raw.weight) for name in ("logloss", "accuracy")}
-    rate = float(np.average(raw.positive, weights=raw.weight))
-    if raw.only_class is None:
-        constant = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
-        found["normalized_entropy"] = found["logloss"] / float(constant)
-        found["auc"] = METRICS["auc"].compute(signs, raw.scores, raw.weight)
-    found["brier"] = float(np.average((p - raw.positive) ** 2, weights=raw.weight))
-    found["base_rate"] = rate
-    found["mean_prediction"] = float(np.average(p, weights=raw.weight))
-    order = ("logloss", "normalized_entropy", "auc", "accuracy", "brier", "base_rate", "mean_prediction")
-    return {name: found[name] for name in order if name in found}
+    """Metrics of raw scores; without those that rows of one class do not tell."""
+    found = measures.class_metrics(raw.signs, raw.scores, raw.weight)
+    return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
 def number_metrics(numbers: Numbers) -> dict[str, float]:
     """Metrics of predicted numbers; without R2 where all targets are the same."""
     y, predicted, weight = numbers
-    found = {name: METRICS[name].compute(y, predicted, weight) for name in ("rmse", "mae", "mse")}
-    mean = float(np.average(y, weights=weight))
-    variance = float(np.average((y - mean) ** 2, weights=weight))
-    if variance:
-        found["r2"] = 1 - found["mse"] / variance
-    return found | {"mean_target": mean, "mean_prediction": float(np.average(predicted, weights=weight))}
+    found = measures.number_metrics(y, predicted, weight)
+    means = {"mean_target": y, "mean_prediction": predicted}
+    found |= {name: float(np.average(values, weights=weight)) for name, values in means.items()}
+    return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
 def calibration_bins(answers: Binary, n_bins: int) -> Bins:
-    """Up to `n_bins` bins of about as much weight each.
-
-    Rows of equal scores share a bin: between them the order of the rows would decide, and rows sorted by label
-    would look badly calibrated.
-    """
+    """Up to `n_bins` bins of about as much weight each; rows of equal scores share one."""
     order = np.argsort(answers.scores, kind="stable")
     p, positive = answers.scores[order], answers.positive[order]
     weight = np.ones(len(p)) if answers.weight is None else answers.weight[order]
-    starts = starts_of_bins(p, weight, n_bins)
+    starts = measures.starts_of_bins(p, weight, n_bins)
     total = np.add.reduceat(weight, starts)
     predicted = np.add.reduceat(weight * p, starts) / total
     observed = np.clip(np.add.reduceat(weight * positive, starts) / total, 0.0, 1.0)
@@ -81,15 +60,6 @@ def calibration_bins(answers: Binary, n_bins: int) -> Bins:
     equal_rows = total**2 / np.add.reduceat(weight**2, starts)
     low, high = _wilson(observed, equal_rows)
     return Bins(np.diff(np.r_[starts, len(p)]), predicted, observed, low, high)
-
-
-def starts_of_bins(in_order: Array, weight: Array, n_bins: int) -> NDArray[np.int64]:
-    """Where bins of about as much weight each begin among sorted values; equal values share one."""
-    so_far = np.cumsum(weight)
-    wanted = so_far[-1] * np.arange(1, n_bins) / n_bins
-    places = np.minimum(np.searchsorted(so_far, wanted, side="right"), len(in_order) - 1)
-    starts: NDArray[np.int64] = np.unique(np.r_[0, np.searchsorted(in_order, in_order[places], side="left")])
-    return starts
 
 
 def _wilson(share: Array, n: Array) -> tuple[Array, Array]:

@@ -60,7 +60,8 @@ def evaluate(
     about text alone.
     """
     with outcome(debug):
-        from fastfm_deep.cli.evaluate import Order, run_evaluation
+        from fastfm_deep.cli.evaluate import run_evaluation
+        from fastfm_deep.cli.labelled import Order
 
         text_options = options_given(context, ("unknown_ids", "base", "format"))
         order = Order(model, files, target, unknown_ids, base, format, n_jobs, text_options)

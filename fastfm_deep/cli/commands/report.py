@@ -63,8 +63,9 @@ def report(
     about text alone.
     """
     with outcome(debug):
-        from fastfm_deep.cli.report import Order, run_report
+        from fastfm_deep.cli.labelled import Order
+        from fastfm_deep.cli.report import run_report
 
         text_options = options_given(context, ("unknown_ids", "base", "format"))
-        order = Order(model, files, out, title, target, unknown_ids, base, format, n_jobs, text_options)
-        run_report(order, Console(quiet, as_json))
+        order = Order(model, files, target, unknown_ids, base, format, n_jobs, text_options)
+        run_report(order, out, title, Console(quiet, as_json))
