@@ -15,7 +15,7 @@ import numpy as np
 
 from fastfm_deep import DenseFeat, SparseFeat, VarLenSparseFeat
 from fastfm_deep.data.keys import key_of
-from fastfm_deep.kernels.keys import hash_key
+from fastfm_deep.kernels.key_layout import hash_key
 
 MISSING = ("missing",)
 

@@ -24,7 +24,7 @@ GROUPS = [
     ["training"],
     ["model"],
     ["nn", "data"],
-    ["data.rows", "data.dense", "data.fields"],
+    ["data.rows", "data.dense", "data.fields", "data.passes", "data.plain_passes"],
     ["kernels"],
     ["validation"],
 ]
@@ -66,8 +66,8 @@ def import_nodes(node: ast.AST):
 @functools.cache
 def imported_by(path: Path) -> frozenset[str]:
     """Full names of what a file imports, as far as they are modules."""
-    names = set()
-    for node in import_nodes(ast.parse(path.read_text())):
+    names, tree = set(), ast.parse(path.read_text())
+    for node in import_nodes(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
             continue
@@ -78,7 +78,21 @@ def imported_by(path: Path) -> frozenset[str]:
         names |= of_ours
         if len(of_ours) < len(below):
             names.add(node.module)
+    if "fastfm_deep.kernels" in names:
+        names |= {f"fastfm_deep.kernels.{name}" for name in kernels_asked_for(tree)}
     return frozenset(names)
+
+
+def kernels_asked_for(tree: ast.AST) -> set[str]:
+    """Modules that are imported by being taken as attributes of the folder, `kernels.keys`."""
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "kernels"
+        and f"kernels.{node.attr}" in modules()
+    }
 
 
 def ours(path: Path) -> set[str]:
@@ -141,10 +155,19 @@ def test_scoring_needs_no_training(module):
     assert not {name for name in reached if name.split(".")[0] in {"training", "estimators", "sklearn"}}
 
 
+def test_importing_the_scorer_loads_no_compiled_code():
+    loaded = loaded_after("import fastfm_deep.scorer")
+    assert "fastfm_deep.model.plain_score" in loaded
+    assert not loaded & {"numba", "llvmlite", "sklearn", "scipy", "joblib", "threadpoolctl", "pandas", "pyarrow"}
+    assert not {name for name in loaded if name.startswith(("fastfm_deep.estimators", "fastfm_deep.training"))}
+
+
 def test_the_walk_sees_far():
     """What the test above leans on: the estimators do reach all the way down."""
     assert {"kernels._jit", "validation", "numba"} <= reached_from("model.score")
+    assert {"model.compiled_score", "model.mapped", "kernels.row_score"} <= reached_from("scorer")
     assert {"training.loop", "model.params", "sklearn"} <= reached_from("estimators.fm_classifier")
+    assert {"kernels.keys", "numba"} <= reached_from("data.vocabulary")
 
 
 def loaded_after(statement: str) -> set[str]:

@@ -22,7 +22,7 @@ from fastfm_deep.data.python_values import read_objects
 from fastfm_deep.data.values import FLOAT, INT, Numbers, Objects, Texts
 from fastfm_deep.kernels import keys as kernels
 from fastfm_deep.kernels import pieces as text_pieces
-from fastfm_deep.kernels.keys import Keys, KeyTable, hash_key
+from fastfm_deep.kernels.key_layout import Keys, KeyTable, hash_key
 
 WORD = struct.Struct("<q").pack
 

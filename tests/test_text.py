@@ -14,6 +14,7 @@ from row_tools import traced_peak
 from test_text_errors import leave_all
 from text_tools import COMPRESS, DATA, assert_same_rows, write
 
+from fastfm_deep import kernels
 from fastfm_deep.data import text, text_blocks, text_rows
 from fastfm_deep.data.rows import as_csr_rows
 from fastfm_deep.data.text import TextData, read_text
@@ -60,7 +61,7 @@ def test_what_comes_out(tmp_path):
 @pytest.mark.parametrize("slowly", [False, True])
 def test_what_a_line_may_look_like(tmp_path, monkeypatch, content, slowly):
     if slowly:
-        monkeypatch.setattr(text_rows, "read_rows", leave_all)
+        monkeypatch.setattr(kernels.text, "read_rows", leave_all)
     with np.errstate(all="raise"):
         data = read_text(write(tmp_path, content))
     assert_same_rows(data, content)
@@ -235,7 +236,7 @@ def test_any_text_as_the_plain_parser_reads_it(tmp_path, data):
         patch.setattr(text_blocks, "BLOCK_BYTES", size)
         found = read_text(path, labels="optional" if unlabelled else "required")
         assert_same_rows(found, content)
-        patch.setattr(text_rows, "read_rows", leave_all)
+        patch.setattr(kernels.text, "read_rows", leave_all)
         slowly = read_text(path, labels="optional" if unlabelled else "required")
     assert_same_rows(slowly, content)
     assert (slowly.base, slowly.X.shape) == (found.base, found.X.shape)

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from text_tools import ARGUMENTS, ODD_INTEGERS, ODD_NUMBERS, ODD_PIECES, assert_as_reference, write
 
-from fastfm_deep.data import text_blocks, text_rows
+from fastfm_deep import kernels
+from fastfm_deep.data import text_blocks
 from fastfm_deep.data.id_map import LARGEST_ID, IdMap, hash_ids
 from fastfm_deep.data.text import read_text
 
@@ -33,7 +34,7 @@ def leave_all(text, end, progress, rules, rows, fields):
 def usual_block(monkeypatch):
     """Blocks get their size back, whatever a test makes of it."""
     monkeypatch.setattr(text_blocks, "BLOCK_BYTES", text_blocks.BLOCK_BYTES)
-    monkeypatch.setattr(text_rows, "read_rows", text_rows.read_rows)
+    monkeypatch.setattr(kernels.text, "read_rows", kernels.text.read_rows)
 
 
 def check(folder: Path, contents: list[bytes], size: int, slowly: bool, **arguments) -> None:
@@ -42,7 +43,7 @@ def check(folder: Path, contents: list[bytes], size: int, slowly: bool, **argume
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_blocks, "BLOCK_BYTES", size)
         if slowly:
-            patch.setattr(text_rows, "read_rows", leave_all)
+            patch.setattr(kernels.text, "read_rows", leave_all)
         assert_as_reference(paths, contents, **arguments)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,19 +70,33 @@ def read_arrow_file(
 
 
 def iter_arrow_file(
-    path: str | os.PathLike[str], batch_rows: int, text_columns: Sequence[str], number_columns: Sequence[str]
+    path: str | os.PathLike[str],
+    batch_rows: int,
+    text_columns: Sequence[str],
+    number_columns: Sequence[str],
+    on_read: Callable[[float], object] | None = None,
 ) -> Iterator[Any]:
-    """A file as one pyarrow.Table after the other; see `table_files.iter_table_file`."""
+    """A file as one pyarrow.Table after the other; see `table_files.iter_table_file`.
+
+    `on_read` is told with each of them which share of the file it ends: of the rows of Parquet, of the bytes of
+    CSV, nearly; nothing is told of compressed files.
+    """
     text, format = _checked(path)
     types = _csv_types(text_columns, number_columns)
     with _told(text, format, types):
         if format.kind == "parquet":
-            yield from _iter_parquet(text, batch_rows)
+            yield from _iter_parquet(text, batch_rows, on_read)
             return
         types |= {name: kind for name, kind in _first_types(text, format, types).items() if name not in types}
         reader = _open_csv(text, format, types)
         _check_encoding(text, reader.schema)
-        for table in _rebatched(reader, reader.schema, batch_rows):
+        blocks = _Counted(reader)
+        n_rows, size = 0, max(os.path.getsize(text), 1)
+        for table in _rebatched(blocks, reader.schema, batch_rows):
+            n_rows += table.num_rows
+            if on_read is not None and format.compression is None:
+                n_bytes = min(size, blocks.n_blocks * _BLOCK_BYTES)
+                on_read(n_bytes / size * n_rows / max(blocks.n_rows, 1))
             yield _blank_to_null(table)
 
 
@@ -124,12 +138,31 @@ def _read_parquet(path: str, columns: Sequence[str] | None) -> Any:
         return file.read(columns=None if columns is None else list(columns))
 
 
-def _iter_parquet(path: str, batch_rows: int) -> Iterator[Any]:
+def _iter_parquet(path: str, batch_rows: int, on_read: Callable[[float], object] | None) -> Iterator[Any]:
     from pyarrow import parquet
 
     with parquet.ParquetFile(path) as file:
+        n_rows, n_read = file.metadata.num_rows, 0
         batches = file.iter_batches(batch_size=batch_rows)
-        yield from _rebatched(batches, file.schema_arrow, batch_rows)
+        for table in _rebatched(batches, file.schema_arrow, batch_rows):
+            n_read += table.num_rows
+            if on_read is not None:
+                on_read(n_read / max(n_rows, 1))
+            yield table
+
+
+class _Counted:
+    """Batches of CSV, counted as they are taken: each is of one block. The file itself is read further ahead."""
+
+    def __init__(self, batches: Any) -> None:
+        self._batches = batches
+        self.n_blocks = self.n_rows = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._batches:
+            self.n_blocks += 1
+            self.n_rows += batch.num_rows
+            yield batch
 
 
 def _rebatched(batches: Any, schema: Any, batch_rows: int) -> Iterator[Any]:

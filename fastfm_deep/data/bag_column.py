@@ -13,18 +13,17 @@ from fastfm_deep.data.encoded import Encoded
 from fastfm_deep.data.feature_columns import VarLenSparseFeat
 from fastfm_deep.data.float_values import parse_floats, value_at
 from fastfm_deep.data.keys import read_only
+from fastfm_deep.data.passes import passes
 from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.values import Categories, Lists, Numbers, Objects, Texts, Values
 from fastfm_deep.data.vocabulary import SingleValues
-from fastfm_deep.kernels.entries import close_bags, first_entries
-from fastfm_deep.kernels.pieces import count_pieces, split_pieces
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fastfm_deep.data.table import Table
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = 2.0**128 - 2.0**104  # of float32; to ask NumPy for it takes a millisecond
 _POWERS = {"mean": 1.0, "sqrtn": 0.5}
 
 
@@ -42,9 +41,9 @@ class Bags(NamedTuple):
 class BagColumn:
     """Several categories a row; see `VarLenSparseFeat`."""
 
-    def __init__(self, column: VarLenSparseFeat) -> None:
+    def __init__(self, column: VarLenSparseFeat, plain: bool = False) -> None:
         self.column = column
-        self.categories = CategoryIds(column)
+        self.categories = CategoryIds(column, plain)
         self._as_text = False
 
     @property
@@ -60,7 +59,7 @@ class BagColumn:
         """Take in some rows; what `encode` of the same rows may be given."""
         values = table.column(self.column.name)
         self._as_text = self._as_text or _holds_text(values)
-        bags, _ = self._shortened(bags_of(values, self.column.separator, self.column.name))
+        bags, _ = self._shortened(self._bags(values, self.column.name))
         return self.categories.learn(bags.items, bags.row_of)
 
     @property
@@ -75,7 +74,7 @@ class BagColumn:
     def encode(self, table: Table, codes: NDArray[np.int32] | None = None) -> Encoded:
         """Ids and weights of the rows; those that a row names twice are brought together."""
         values = table.column(self.column.name)
-        whole = bags_of(values, self.column.separator, self.column.name)
+        whole = self._bags(values, self.column.name)
         weights = np.ones(whole.items.n, np.float32)
         if self.column.weights is not None:
             self._read_weights(table, whole, missing_rows(values), weights)
@@ -83,10 +82,15 @@ class BagColumn:
         ids = self.categories.find(bags.items, codes, bags.row_of)
         return self._closed(bags.offsets, ids, weights if kept is None else weights[kept])
 
+    def _bags(self, values: Values, name: str) -> Bags:
+        return bags_of(values, self.column.separator, name, self.categories.plain)
+
     def _closed(self, offsets: NDArray[np.int64], ids: NDArray[np.int32], weights: NDArray[np.float32]) -> Encoded:
         place = np.empty(int(ids.max(initial=0)) + 1, np.int64)
         out = np.empty(len(offsets), np.int64)
-        kept = close_bags(offsets, ids, weights, self.column.pooling == "max", place, out)
+        kept = passes(self.categories.plain).close_bags(
+            offsets, ids, weights, self.column.pooling == "max", place, out
+        )
         if self.column.weights is not None and not np.isfinite(weights[:kept]).all():
             at = int(np.argmin(np.isfinite(weights[:kept])))
             row = int(np.searchsorted(out, at, side="right")) - 1
@@ -100,7 +104,7 @@ class BagColumn:
         if most is None or int(lengths.max(initial=0)) <= most:
             return bags, None
         kept = np.empty(bags.items.n, np.bool_)
-        first_entries(bags.offsets, most, kept)
+        passes(self.categories.plain).first_entries(bags.offsets, most, kept)
         offsets = np.zeros(len(bags.offsets), np.int64)
         np.cumsum(np.minimum(lengths, most), out=offsets[1:])
         return Bags(offsets, _chosen(bags.items, np.flatnonzero(kept))), kept
@@ -110,7 +114,7 @@ class BagColumn:
         name = self.column.weights
         assert name is not None
         values = table.column(name)
-        given = bags_of(values, self.column.separator, name)
+        given = self._bags(values, name)
         without = gone | missing_rows(values)
         n_values, n_weights = np.diff(bags.offsets), np.diff(given.offsets)
         uneven = ~gone & (n_values != np.where(without, 0, n_weights))
@@ -240,7 +244,7 @@ def is_missing_cell(value: Any) -> bool:
     return not isinstance(value, str | list | tuple | np.ndarray | set | frozenset) and is_missing(value)
 
 
-def bags_of(values: Values, separator: str, column: str) -> Bags:
+def bags_of(values: Values, separator: str, column: str, plain: bool = False) -> Bags:
     """The single values of a column: the items of its lists, the pieces of its text, or each value by itself.
 
     A row whose list is missing holds one missing value.
@@ -248,11 +252,11 @@ def bags_of(values: Values, separator: str, column: str) -> Bags:
     if isinstance(values, Lists):
         return _list_bags(values)
     if isinstance(values, Categories):
-        return bags_of(_chosen(values, np.arange(values.n)), separator, column)
+        return bags_of(_chosen(values, np.arange(values.n)), separator, column, plain)
     if isinstance(values, Objects):
         return _object_bags(values, separator, column)
     if isinstance(values, Texts):
-        return _text_bags(values, separator)
+        return _text_bags(values, separator, plain)
     return Bags(np.arange(values.n + 1), values)
 
 
@@ -289,13 +293,14 @@ def _as_categories(items: SingleValues, places: NDArray[np.integer]) -> Categori
     return Categories(places, items)
 
 
-def _text_bags(values: Texts, separator: str) -> Bags:
+def _text_bags(values: Texts, separator: str, plain: bool) -> Bags:
+    found = passes(plain)
     data, given = read_only(values.data, np.uint8), read_only(values.offsets, np.int64)
     between = read_only(np.frombuffer(separator.encode("utf-8", "surrogatepass"), np.uint8), np.uint8)
     offsets = np.empty(values.n + 1, np.int64)
-    n_bytes = count_pieces(data, given, between, offsets)
+    n_bytes = found.count_pieces(data, given, between, offsets)
     out, out_offsets = np.empty(n_bytes, np.uint8), np.empty(int(offsets[-1]) + 1, np.int64)
-    split_pieces(data, given, between, out, out_offsets)
+    found.split_pieces(data, given, between, out, out_offsets)
     lists = Lists(offsets, Texts(out, out_offsets, None), None)
     if values.missing is None or not values.missing.any():
         return _list_bags(lists)

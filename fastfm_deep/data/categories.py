@@ -13,12 +13,14 @@ import numpy as np
 
 from fastfm_deep import validation
 from fastfm_deep.data.feature_columns import SparseFeat, VarLenSparseFeat
+from fastfm_deep.data.key_dict import KeyDict
 from fastfm_deep.data.keys import KINDS, NoCategoryError, key_of, keys_of, value_of
+from fastfm_deep.data.passes import passes
 from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.stored_vocabulary import check_contents
 from fastfm_deep.data.values import MISSING, TEXT, Categories, Numbers, Objects, Texts
 from fastfm_deep.data.vocabulary import Contents, SingleValues, Vocabulary, adapted, adapted_value, row_with, taken
-from fastfm_deep.kernels.keys import Keys, hash_key, hash_keys
+from fastfm_deep.kernels.key_layout import Keys, hash_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,11 +35,16 @@ class CategoryIds:
     Parameters
     ----------
     column : SparseFeat or VarLenSparseFeat
+    plain : bool
+        Do without compiled code, out of a file: nothing can be learned; see `data.passes`.
     """
 
-    def __init__(self, column: SparseFeat | VarLenSparseFeat) -> None:
+    plain = False  # of what was pickled before there was a choice
+
+    def __init__(self, column: SparseFeat | VarLenSparseFeat, plain: bool = False) -> None:
         self.column = column
-        self.vocabulary = Vocabulary()
+        self.plain = plain
+        self.vocabulary: Vocabulary | KeyDict = KeyDict() if plain else Vocabulary()
         self.ids = np.empty(0, np.int64)
         """The id of each code of the vocabulary; -1 for rare categories."""
         self.bucket_id = -1
@@ -62,6 +69,7 @@ class CategoryIds:
     def learn(self, values: SingleValues, row_of: Callable[[int], int] = int) -> NDArray[np.int32] | None:
         """Take in the categories of some rows; their codes, or None where they are hashed."""
         if not self.is_hashed:
+            assert isinstance(self.vocabulary, Vocabulary)
             return self.vocabulary.add(values, self.column.name, row_of)
         keys = self._keys(values, row_of)
         if not self._hash_kinds:
@@ -127,7 +135,7 @@ class CategoryIds:
             return self._hashed(values, row_of)
         if codes is None:
             codes = self.vocabulary.find(values, self.column.name, row_of)
-        found = taken(codes, self.lookup())
+        found = taken(codes, self.lookup(), self.plain)
         if self.column.handle_unknown == "error":
             self._refuse(found, values, row_of, codes)
         return found
@@ -163,7 +171,7 @@ class CategoryIds:
 
     def _hashed_keys(self, keys: Keys) -> NDArray[np.int32]:
         found = np.empty(len(keys.kinds), np.int64)
-        hash_keys(keys, self.column.hash_buckets, found)
+        passes(self.plain).hash_keys(keys, self.column.hash_buckets, found)
         found += self.first_hash_id
         if not self._has_bucket:
             found[keys.kinds == MISSING] = -1
@@ -263,6 +271,7 @@ class CategoryIds:
     def reset(self, mark: tuple[Any, ...]) -> None:
         """Forget what has been learned since."""
         of_vocabulary, self.ids, self.bucket_id, self.first_hash_id, self._hash_kinds = mark
+        assert isinstance(self.vocabulary, Vocabulary)
         self.vocabulary.forget(*of_vocabulary)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
@@ -293,7 +302,7 @@ class CategoryIds:
             return
         contents = Contents(*(arrays[name] for name in Contents._fields))
         check_contents(contents)
-        self.vocabulary = Vocabulary.from_contents(contents, kinds)
+        self.vocabulary = (KeyDict if self.plain else Vocabulary).from_contents(contents, kinds)
         self.ids = np.array(arrays["ids"])
         if self.ids.dtype != np.int64 or self.ids.shape != (self.vocabulary.n,) or self.ids.min(initial=0) < -1:
             raise ValueError(f"found ids of shape {self.ids.shape} and {self.ids.dtype}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from fastfm_deep import validation
-from fastfm_deep.kernels import row_checks
+from fastfm_deep.data.passes import passes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def to_array(X: Any) -> NDArray[Any]:
         raise validation.conversion_error("X", error) from error
 
 
-def pack_array(X: NDArray[Any]) -> Packed:
+def pack_array(X: NDArray[Any], plain: bool = False) -> Packed:
     """Pack an array (n_rows, n_columns) of numbers, or of objects that are numbers."""
     if X.dtype.kind not in "biufO":
         raise validation.number_type_error("X", X.dtype)
@@ -60,7 +60,7 @@ def pack_array(X: NDArray[Any]) -> Packed:
         except (ValueError, TypeError, OverflowError) as error:
             raise validation.conversion_error("X", error) from error
 
-    return _pack(X.shape, block, lambda row, column: X[row, column])
+    return _pack(X.shape, block, lambda row, column: X[row, column], plain)
 
 
 def is_frame(X: Any) -> bool:
@@ -73,7 +73,7 @@ def is_sparse_frame(frame: Any) -> bool:
     return all(hasattr(dtype, "fill_value") and dtype.fill_value == 0 for dtype in frame.dtypes)
 
 
-def pack_frame(frame: Any) -> Packed:
+def pack_frame(frame: Any, plain: bool = False) -> Packed:
     """Pack a DataFrame whose columns hold numbers; columns of NumPy dtypes are read in place."""
     columns = [_column_array(frame, number) for number in range(frame.shape[1])]
 
@@ -84,7 +84,7 @@ def pack_frame(frame: Any) -> Packed:
                 out[:, number] = column[start:stop]
         return out
 
-    return _pack(frame.shape, block, lambda row, column: columns[column][row])
+    return _pack(frame.shape, block, lambda row, column: columns[column][row], plain)
 
 
 def _column_array(frame: Any, number: int) -> NDArray[Any]:
@@ -106,6 +106,7 @@ def _pack(
     shape: tuple[int, ...],
     block: Callable[[int, int], NDArray[np.float32]],
     value_at: Callable[[int, int], Any],
+    plain: bool,
 ) -> Packed:
     """Count the entries of each row, then write them: two passes over blocks instead of one over a copy."""
     n_rows, n_columns = shape
@@ -120,5 +121,5 @@ def _pack(
     for start, stop in parts:
         dense = block(start, stop).view()
         dense.flags.writeable = False  # one compiled kernel, whatever the input was
-        row_checks.pack_rows(dense, indptr[start : stop + 1], indices, values)
+        passes(plain).pack_rows(dense, indptr[start : stop + 1], indices, values)
     return Packed(indptr, indices, values, value_at)

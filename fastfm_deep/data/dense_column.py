@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 
     from fastfm_deep.data.table import Table
 
-_LARGEST = float(np.finfo(np.float32).max)
-_MOST = float(np.finfo(np.float64).max)
+_LARGEST = 2.0**128 - 2.0**104  # of float32; to ask NumPy for it takes a millisecond
+_MOST = sys.float_info.max
 
 
 class DenseColumn:
     """Numbers of one column; see `DenseFeat`."""
 
-    def __init__(self, column: DenseFeat) -> None:
+    def __init__(self, column: DenseFeat, plain: bool = False) -> None:
         self.column = column
         self.id = -1
         """The feature of the numbers, or of the first bucket."""

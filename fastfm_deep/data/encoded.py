@@ -6,19 +6,20 @@ An *encoded column* gives each row one id and one value, or, as a bag, several o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
-from fastfm_deep.kernels.entries import count_bags, count_single, put_bags, put_single
+from fastfm_deep.data.passes import passes
 
 if TYPE_CHECKING:
+    import scipy.sparse
     from numpy.typing import NDArray
 
 # Rows whose entries are put down together: with some 40 columns they stay in the second-level cache.
 _BLOCK_ROWS = 1024
+# A plain pass takes its time by the call.
+_PLAIN_BLOCK_ROWS = 1 << 16
 _NO_VALUES = np.empty(0, np.float32)
 
 
@@ -46,11 +47,15 @@ class Entries(NamedTuple):
 
     def as_csr(self, n_features: int) -> scipy.sparse.csr_array:
         """As SciPy has them, sharing the arrays."""
+        import scipy.sparse
+
         shape = len(self.indptr) - 1, n_features
         return scipy.sparse.csr_array((self.values, self.indices, self.indptr), shape=shape)
 
 
-def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int, n_threads: int = 1) -> Entries:
+def put_together(
+    columns: Sequence[Encoded], n_rows: int, n_features: int, n_threads: int = 1, plain: bool = False
+) -> Entries:
     """Rows out of columns, whose entries come in the order of the columns.
 
     Parameters
@@ -60,34 +65,42 @@ def put_together(columns: Sequence[Encoded], n_rows: int, n_features: int, n_thr
         Ids are below `n_features`.
     n_threads : int
         Each puts down a part of the rows.
+    plain : bool
+        Do without compiled code; see `data.passes`.
     """
+    found = passes(plain)
     counts = np.zeros(n_rows, np.int64)
     for column in columns:
         if column.offsets is None:
-            count_single(column.ids, counts)
+            found.count_single(column.ids, counts)
         else:
-            count_bags(column.offsets, counts)
+            found.count_bags(column.offsets, counts)
     starts = np.zeros(n_rows + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     n_entries = int(starts[-1])
+    block_rows = _PLAIN_BLOCK_ROWS if plain else _BLOCK_ROWS
     index_type = np.int32 if max(n_features, n_entries) < 2**31 else np.int64
     indices, data = np.empty(n_entries, index_type), np.empty(n_entries, np.float32)
 
     def put_rows(first: int, end: int) -> None:
-        for start in range(first, end, _BLOCK_ROWS):
-            stop = min(start + _BLOCK_ROWS, end)
+        for start in range(first, end, block_rows):
+            stop = min(start + block_rows, end)
             cursor = starts[start:stop].copy()
             for column in columns:
                 if column.offsets is None:
                     values = column.values[start:stop] if len(column.values) else column.values
-                    put_single(column.ids[start:stop], values, cursor, indices, data)
+                    found.put_single(column.ids[start:stop], values, cursor, indices, data)
                 else:
-                    put_bags(column.offsets[start : stop + 1], column.ids, column.values, cursor, indices, data)
+                    found.put_bags(
+                        column.offsets[start : stop + 1], column.ids, column.values, cursor, indices, data
+                    )
 
     bounds = np.linspace(0, n_rows, max(1, n_threads) + 1).astype(np.int64).tolist()
     if n_threads <= 1:
         put_rows(0, n_rows)
     else:
+        from concurrent.futures import ThreadPoolExecutor  # takes some milliseconds
+
         with ThreadPoolExecutor(n_threads) as pool:
             list(pool.map(put_rows, bounds[:-1], bounds[1:]))
     return Entries(starts.astype(index_type, copy=False), indices, data)

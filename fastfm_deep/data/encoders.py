@@ -7,7 +7,6 @@ A *field* is what one feature column becomes: all ids of its categories, or the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from fastfm_deep.data.table import Table
 
 LearnedColumn = SparseColumn | DenseColumn | BagColumn
-_LEARNED: dict[type[Any], Callable[[Any], LearnedColumn]] = {
+_LEARNED: dict[type[Any], Callable[[Any, bool], LearnedColumn]] = {
     SparseFeat: SparseColumn,
     DenseFeat: DenseColumn,
     VarLenSparseFeat: BagColumn,
@@ -56,6 +55,8 @@ class Encoding:
     ----------
     columns : sequence of feature columns
         Checked.
+    plain : bool
+        Do without compiled code, as out of a file alone: nothing can be learned; see `data.passes`.
 
     Attributes
     ----------
@@ -65,9 +66,12 @@ class Encoding:
         -1 for feature 0.
     """
 
-    def __init__(self, columns: Sequence[FeatureColumn]) -> None:
+    plain = False  # of those that were pickled before there was a choice
+
+    def __init__(self, columns: Sequence[FeatureColumn], plain: bool = False) -> None:
         self.columns = tuple(columns)
-        self.learned = tuple(_LEARNED[type(column)](column) for column in self.columns)
+        self.plain = plain
+        self.learned = tuple(_LEARNED[type(column)](column, plain) for column in self.columns)
         self.field_of_feature = np.full(1, -1, np.int32)
         self._state = object()
         """Another one each time that something has been learned or forgotten, in whatever thread."""
@@ -180,7 +184,7 @@ class Encoding:
             A column is missing, or holds what it must not; the message names column, value and row.
         """
         columns = self.encode_columns(table, kept, n_threads, chosen)
-        return put_together(columns, table.n_rows, self.n_features, n_threads)
+        return put_together(columns, table.n_rows, self.n_features, n_threads, self.plain)
 
     def encode_row(self, row: Mapping[str, Any], pooled: bool = False) -> tuple[list[int], list[float]]:
         """Ids and values of one row, a dict of raw values; see `RowEncoder.encode`."""
@@ -193,10 +197,28 @@ class Encoding:
         """Without what holds addresses of this process."""
         return self.__dict__ | {"_row_encoder": None}
 
+    def table_rows(self, table: Table, n_threads: int = 1, chosen: Sequence[int] | None = None) -> CsrRows:
+        """Rows of a table as models take them, pooled; `chosen` as of `encode_columns`.
+
+        Raises
+        ------
+        InputError
+            As `encode`; or the table has no rows.
+        """
+        if not table.n_rows:
+            raise validation.empty_error((0, self.n_features))
+        entries = self.encode(table, None, n_threads, chosen)
+        # Sound as they are: finite values, and each feature at most once a row.
+        parts = CsrRows(entries.indptr.astype(np.int64, copy=False), entries.indices, entries.values)
+        for part in parts:
+            part.flags.writeable = False
+        layout = self.fields()
+        return pooled_rows(parts, layout, self.plain) if layout.pooling else parts
+
     def pooled_rows(self, X: Any) -> CsrRows:
         """Encoded rows as models take them, through the gate and pooled: also by models that know no fields."""
-        layout, rows = self.fields(), as_csr_rows(X)
-        return pooled_rows(rows, layout) if layout.pooling else rows
+        layout, rows = self.fields(), as_csr_rows(X, plain=self.plain)
+        return pooled_rows(rows, layout, self.plain) if layout.pooling else rows
 
     def fields(self) -> FieldLayout:
         """The field of each feature, and how its values are pooled."""
@@ -261,20 +283,22 @@ class Encoding:
         return plain, arrays | {"field_of_feature": self.field_of_feature}
 
     @classmethod
-    def from_state(cls, plain: list[dict[str, Any]], arrays: dict[str, NDArray[Any]]) -> Encoding:
-        """The way back.
+    def from_state(
+        cls, state: list[dict[str, Any]], arrays: dict[str, NDArray[Any]], plain: bool = False
+    ) -> Encoding:
+        """The way back; `plain` as of the class.
 
         Raises
         ------
         ValueError, KeyError, TypeError
             The parts contradict each other.
         """
-        found = cls([from_plain(of_column["column"]) for of_column in plain])
+        found = cls([from_plain(of_column["column"]) for of_column in state], plain)
         names = names_of(found.columns)
         if len(set(names)) < len(names):
             raise ValueError("found two columns of one name")
         found.field_of_feature = _checked_fields(arrays["field_of_feature"], found.n_fields)
-        for field, (learned, of_column) in enumerate(zip(found.learned, plain, strict=True)):
+        for field, (learned, of_column) in enumerate(zip(found.learned, state, strict=True)):
             prefix = f"{field}."
             learned.set_state(
                 of_column,
@@ -300,5 +324,7 @@ def _each(items: Any, work: Callable[[Any], Any], n_threads: int) -> list[Any]:
     """What `work` gives for each item; the first error is raised once all threads have ended."""
     if n_threads <= 1:
         return [work(item) for item in items]
+    from concurrent.futures import ThreadPoolExecutor  # takes some milliseconds
+
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(work, items))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from fastfm_deep.kernels.ids import FREE, add_ids, fill_table, find_columns, hash_columns
+from fastfm_deep import kernels
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -80,7 +80,7 @@ def hash_ids(ids: ArrayLike, n_features: int) -> NDArray[np.int64]:
     array([      0,  183084, 3729606])
     """
     columns = np.array(ids, np.int64)
-    hash_columns(columns.reshape(-1), n_features)
+    kernels.ids.hash_columns(columns.reshape(-1), n_features)
     return columns
 
 
@@ -98,17 +98,17 @@ class IdTable:
         self._make(1 << 12)
         if ids is not None:
             self._make(2 * len(ids))
-            fill_table(np.ascontiguousarray(ids, np.int64), self._keys, self._columns)
+            kernels.ids.fill_table(np.ascontiguousarray(ids, np.int64), self._keys, self._columns)
             self._n_columns = len(ids)
 
     def _make(self, n_slots: int) -> None:
         n_slots = 1 << max(12, (n_slots - 1).bit_length())
-        self._keys = np.full(n_slots, FREE, np.int64)
+        self._keys = np.full(n_slots, kernels.ids.FREE, np.int64)
         self._columns = np.zeros(n_slots, np.int64)
 
     def find(self, ids: NDArray[np.int64]) -> None:
         """Put its column in the place of each id; -1 for those that the table does not know."""
-        find_columns(ids, self._keys, self._columns)
+        kernels.ids.find_columns(ids, self._keys, self._columns)
 
     def knows(self, number: int) -> bool:
         """Whether an id has a column."""
@@ -120,16 +120,16 @@ class IdTable:
         """Put its column in the place of each id; new ids get the next columns."""
         place = 0
         while True:
-            place, self._n_columns = add_ids(ids, place, self._keys, self._columns, self._n_columns)
+            place, self._n_columns = kernels.ids.add_ids(ids, place, self._keys, self._columns, self._n_columns)
             if place == len(ids):
                 return
             known = self.ids()
             self._make(4 * len(known))
-            fill_table(known, self._keys, self._columns)
+            kernels.ids.fill_table(known, self._keys, self._columns)
 
     def ids(self) -> NDArray[np.int64]:
         """The id of each column."""
         found = np.empty(self._n_columns, np.int64)
-        taken = self._keys != FREE
+        taken = self._keys != kernels.ids.FREE
         found[self._columns[taken]] = self._keys[taken]
         return found

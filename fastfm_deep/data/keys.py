@@ -34,7 +34,7 @@ from fastfm_deep.data.values import (
     Objects,
     Texts,
 )
-from fastfm_deep.kernels.keys import WHOLE_KIND, Keys
+from fastfm_deep.kernels.key_layout import WHOLE_KIND, Keys
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 
 def free_memory() -> int:
     """Bytes this process can still take, by the kernel's estimate and the limit of its control group."""
     free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in _text("/proc/meminfo").splitlines():
             if line.startswith("MemAvailable:"):
                 free = int(line.split()[1]) * 1024
     except (OSError, ValueError, IndexError):
@@ -21,8 +20,13 @@ def free_memory() -> int:
     ):
         try:
             # Pages of files count as used, but are given up when memory is needed; half of it is a guess.
-            room = int(Path(limit).read_text()) - int(Path(used).read_text()) // 2
+            room = int(_text(limit)) - int(_text(used)) // 2
         except (OSError, ValueError):  # absent, or "max"
             continue
         free = min(free, max(room, 0))
     return free
+
+
+def _text(path: str) -> str:
+    with open(path) as file:
+        return file.read()

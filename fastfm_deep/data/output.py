@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +99,8 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = check_output_path(path)
     # The name is cut, so that a target with the longest name the disk allows can be written too.
+    import secrets  # takes some milliseconds, of every process that reads models
+
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(8)}.tmp")
     file: BinaryIO | None = None
     try:

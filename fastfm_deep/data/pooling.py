@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastfm_deep.kernels.columns import divide_by_counts
+from fastfm_deep.data.passes import passes
 
 if TYPE_CHECKING:
     from fastfm_deep.data.fields import FieldLayout
     from fastfm_deep.data.rows import CsrRows
 
 
-def pooled_rows(rows: CsrRows, layout: FieldLayout) -> CsrRows:
+def pooled_rows(rows: CsrRows, layout: FieldLayout, plain: bool = False) -> CsrRows:
     """The rows as models with these fields take them; the same ones where no field is a mean or sqrtn.
 
     Parameters
@@ -21,6 +21,8 @@ def pooled_rows(rows: CsrRows, layout: FieldLayout) -> CsrRows:
     rows : CsrRows
     layout : FieldLayout
         Covers the columns of the rows.
+    plain : bool
+        Do without compiled code; see `data.passes`.
 
     Returns
     -------
@@ -32,6 +34,6 @@ def pooled_rows(rows: CsrRows, layout: FieldLayout) -> CsrRows:
         return rows
     powers = np.where(means, 1.0, np.where(roots, 0.5, 0.0))
     values = rows.values.copy()
-    divide_by_counts(rows, layout.field_of_column, powers, values)
+    passes(plain).divide_by_counts(rows, layout.field_of_column, powers, values)
     values.flags.writeable = False
     return rows._replace(values=values)

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastfm_deep import validation
+from fastfm_deep import kernels, validation
 from fastfm_deep.data.bag_column import BagColumn, is_missing_cell
 from fastfm_deep.data.categories import CategoryIds
 from fastfm_deep.data.dense_column import DenseColumn
 from fastfm_deep.data.keys import INT64, NoCategoryError, key_of
 from fastfm_deep.data.values import INT, TEXT
-from fastfm_deep.data.vocabulary import adapted_value
-from fastfm_deep.kernels.key_rows import N_ADDRESSES, find_row
+from fastfm_deep.data.vocabulary import Vocabulary, adapted_value
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +52,7 @@ class RowEncoder:
         self._owned: list[Any] = []  # what the addresses lead to
         self._addresses: list[list[int]] = []
         self._plans = [self._plan(column) for column in columns]
-        self._tables = np.array(self._addresses, np.int64).reshape(-1, N_ADDRESSES)
+        self._tables = np.array(self._addresses, np.int64)
 
     def _plan(self, column: LearnedColumn) -> _Plan:
         name = column.column.name
@@ -61,7 +60,7 @@ class RowEncoder:
             return _Plan(name, column, None, None, -1, frozenset(), False, False, False)
         categories = column.categories
         number, kinds = -1, frozenset[int]()
-        if not categories.is_hashed and find_row is not None:
+        if not categories.is_hashed and not categories.plain and kernels.key_rows.find_row is not None:
             number, kinds = len(self._addresses), categories.vocabulary.first_kinds
             self._addresses.append(self._addresses_of(categories))
         bag = column if isinstance(column, BagColumn) else None
@@ -72,6 +71,7 @@ class RowEncoder:
         )
 
     def _addresses_of(self, categories: CategoryIds) -> list[int]:
+        assert isinstance(categories.vocabulary, Vocabulary)
         table, by_code = categories.vocabulary.table, categories.lookup()
         # Keys that are added to this very table while rows are encoded are unknown, and no place beyond the end.
         lookup = np.full(len(table.kinds) + 1, by_code[-1], np.int64)
@@ -160,8 +160,8 @@ class _KeyList:
         """Put the ids into their places."""
         content = np.frombuffer(b"".join(self.contents) or b"\0", np.uint8)
         found = np.empty(len(self.places), np.int64)
-        assert find_row is not None
-        find_row(content, np.frombuffer(array("q", self.keys), np.int64), tables, found)
+        assert kernels.key_rows.find_row is not None
+        kernels.key_rows.find_row(content, np.frombuffer(array("q", self.keys), np.int64), tables, found)
         for at, plan, value, number in zip(self.places, self.plans, self.values, found.tolist(), strict=True):
             if number < 0 and plan.refuses:
                 assert plan.categories is not None

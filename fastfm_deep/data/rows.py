@@ -7,15 +7,16 @@ A *row* is a list of (column, value) pairs that names no column twice and whose 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
-from fastfm_deep import validation
+from fastfm_deep import kernels, validation
 from fastfm_deep.data import dense
-from fastfm_deep.kernels import columns, row_checks
+from fastfm_deep.data.passes import Passes, passes
+from fastfm_deep.kernels.row_faults import POINTER_FAULT, RANGE_FAULT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +45,9 @@ class CsrRows(NamedTuple):
         return len(self.indptr) - 1
 
 
-def as_csr_rows(X: Any, *, n_features: int | None = None, allow_empty: bool = False) -> CsrRows:
+def as_csr_rows(
+    X: Any, *, n_features: int | None = None, allow_empty: bool = False, plain: bool = False
+) -> CsrRows:
     """Check a matrix and hand out its rows; X itself is never changed.
 
     Parameters
@@ -56,6 +59,8 @@ def as_csr_rows(X: Any, *, n_features: int | None = None, allow_empty: bool = Fa
         Width of the model that the rows are for; X may have fewer columns, but no more.
     allow_empty : bool
         Let a matrix without rows through.
+    plain : bool
+        Do without compiled code; see `data.passes`.
 
     Returns
     -------
@@ -75,15 +80,22 @@ def as_csr_rows(X: Any, *, n_features: int | None = None, allow_empty: bool = Fa
     array([1, 0], dtype=int32)
     """
     is_frame = dense.is_frame(X)
-    if not is_frame and not scipy.sparse.issparse(X):
+    if not is_frame and not is_sparse(X):
         X = dense.to_array(X)
     _check_shape(X, n_features, allow_empty)
     if is_frame and dense.is_sparse_frame(X):
         X = X.sparse.to_coo()
-    if scipy.sparse.issparse(X):
-        return _sparse_rows(X)
-    indptr, indices, values, value_at = dense.pack_frame(X) if is_frame else dense.pack_array(X)
-    return _checked_rows(indptr, indices, values, lambda row, at: value_at(row, int(indices[at])))
+    found = passes(plain)
+    if is_sparse(X):
+        return _sparse_rows(X, found)
+    indptr, indices, values, value_at = dense.pack_frame(X, plain) if is_frame else dense.pack_array(X, plain)
+    return _checked_rows(indptr, indices, values, lambda row, at: value_at(row, int(indices[at])), found)
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether X is a matrix or array of SciPy, which is not imported for that."""
+    loaded = sys.modules.get("scipy.sparse")
+    return loaded is not None and bool(loaded.issparse(X))
 
 
 def _check_shape(X: Any, n_features: int | None, allow_empty: bool) -> None:
@@ -98,20 +110,20 @@ def _check_shape(X: Any, n_features: int | None, allow_empty: bool) -> None:
         raise validation.width_error(n_columns, n_features)
 
 
-def _sparse_rows(X: Any) -> CsrRows:
+def _sparse_rows(X: Any, found: Passes) -> CsrRows:
     """Rows of a SciPy matrix, which is read attribute by attribute.
 
     Its methods stay out of this: `sum_duplicates`, `sort_indices` and `astype` of some formats change X
     itself, and `has_canonical_format` stores a flag in it.
     """
     if X.format != "csr":
-        X = _to_csr(X)
-    indptr, indices, repeated = _check_compressed(X, X.shape, "row")
+        X = _to_csr(X, found)
+    indptr, indices, repeated = _check_compressed(X, X.shape, "row", found)
     stored = np.asarray(X.data)[: indptr[-1]]
     if repeated:
         indptr, indices, stored = _summed_copy(indptr, indices, stored, X.shape)
     values = _convert_values(stored)
-    return _checked_rows(indptr, indices, values, lambda row, at: stored[at])
+    return _checked_rows(indptr, indices, values, lambda row, at: stored[at], found)
 
 
 def _convert_values(stored: NDArray[Any]) -> NDArray[np.float32]:
@@ -123,7 +135,7 @@ def _convert_values(stored: NDArray[Any]) -> NDArray[np.float32]:
         raise validation.conversion_error("X", error) from error
 
 
-def _to_csr(X: Any) -> Any:
+def _to_csr(X: Any, found: Passes) -> Any:
     """Convert from another format, once it is certain that SciPy's compiled code stays within the arrays."""
     if X.dtype.kind not in "biuf":
         raise validation.number_type_error("X", X.dtype)
@@ -134,10 +146,10 @@ def _to_csr(X: Any) -> Any:
         if X.format == "coo":
             _check_coordinates(X)
         elif X.format == "csc":
-            _check_compressed(X, (n_columns, n_rows), "column")
+            _check_compressed(X, (n_columns, n_rows), "column", found)
         elif X.format == "bsr":
             height, width = X.blocksize
-            _check_compressed(X, (n_rows // height, n_columns // width), "block row")
+            _check_compressed(X, (n_rows // height, n_columns // width), "block row", found)
         elif X.format == "lil" and list(map(len, X.rows)) != list(map(len, X.data)):
             raise validation.damaged_matrix_error("lil", "X.rows and X.data differ in the lengths of their rows")
         elif X.format == "dia" and (X.data.ndim != 2 or len(X.data) != len(X.offsets)):
@@ -158,7 +170,9 @@ def _check_coordinates(X: Any) -> None:
             raise validation.index_range_error(f"{name}[{at}]", int(ids[at]), size)
 
 
-def _check_compressed(X: Any, shape: tuple[int, int], line: str) -> tuple[NDArray[np.int64], NDArray[Any], bool]:
+def _check_compressed(
+    X: Any, shape: tuple[int, int], line: str, found: Passes
+) -> tuple[NDArray[np.int64], NDArray[Any], bool]:
     """Check pointers and indices of a csr, csc or bsr matrix of `shape` lines and places in a line.
 
     Returns pointers as int64, the indices they cover, and whether some line holds an index twice. Pointers
@@ -183,13 +197,13 @@ def _check_compressed(X: Any, shape: tuple[int, int], line: str) -> tuple[NDArra
     n_stored = min(len(indices), len(X.data))
     if indptr[0] != 0:
         raise damage(f"X.indptr[0]={indptr[0]} must be 0")
-    fault, number, at, repeated = row_checks.check_rows(indptr, indices[:n_stored], n_places)
-    if fault == row_checks.POINTER_FAULT:
+    fault, number, at, repeated = found.check_rows(indptr, indices[:n_stored], n_places)
+    if fault == POINTER_FAULT:
         raise damage(
             f"X.indptr[{at}]={indptr[at]} after X.indptr[{at - 1}]={indptr[at - 1]}, but pointers must never "
             f"fall, nor lead beyond the {n_stored} stored values"
         )
-    if fault == row_checks.RANGE_FAULT:
+    if fault == RANGE_FAULT:
         where = f" ({line} {number})"
         raise validation.index_range_error(f"X.indices[{at}]", int(indices[at]), n_places, where)
     return indptr, indices[: indptr[-1]], repeated
@@ -203,7 +217,7 @@ def _summed_copy(
     if dtype == np.float16:  # SciPy sums neither float16 nor objects
         dtype = np.dtype(np.float32)
     values = _convert_values(stored).copy() if dtype.kind == "O" else stored.astype(dtype)
-    copy = scipy.sparse.csr_array((values, indices.copy(), indptr.copy()), shape=shape)
+    copy = sys.modules["scipy.sparse"].csr_array((values, indices.copy(), indptr.copy()), shape=shape)
     copy.sum_duplicates()
     return copy.indptr.astype(np.int64), copy.indices, copy.data
 
@@ -213,10 +227,11 @@ def _checked_rows(
     indices: NDArray[Any],
     values: NDArray[np.float32],
     value_at: Callable[[int, int], Any],
+    found: Passes,
 ) -> CsrRows:
     """Rows out of sound arrays, once every value is finite; `value_at(row, position)` is for the message."""
     rows = CsrRows(_read_only(indptr), _read_only(indices), _read_only(values))
-    at = row_checks.first_nonfinite(rows.values.view(np.uint32))
+    at = found.first_nonfinite(rows.values.view(np.uint32))
     if at >= 0:
         row = int(np.searchsorted(indptr, at, side="right")) - 1
         value = math.nan if math.isnan(values[at]) else value_at(row, at)
@@ -236,6 +251,6 @@ def fold_ones(rows: CsrRows) -> CsrRows:
 
     Kernels see by the strides that there is nothing to read and nothing to multiply with: 17 % of their time.
     """
-    if not columns.all_ones(rows.values.view(np.uint32)):
+    if not kernels.columns.all_ones(rows.values.view(np.uint32)):
         return rows
     return rows._replace(values=np.broadcast_to(np.float32(1.0), rows.values.shape))

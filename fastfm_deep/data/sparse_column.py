@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class SparseColumn:
     """Categories of one column; see `SparseFeat`."""
 
-    def __init__(self, column: SparseFeat) -> None:
+    def __init__(self, column: SparseFeat, plain: bool = False) -> None:
         self.column = column
-        self.categories = CategoryIds(column)
+        self.categories = CategoryIds(column, plain)
 
     @property
     def pooling(self) -> str:
@@ -52,7 +52,7 @@ class SparseColumn:
     def encode(self, table: Table, codes: NDArray[np.int32] | None = None) -> Encoded:
         """Ids of the rows."""
         if codes is not None and self.column.handle_unknown != "error":
-            return Encoded(taken(codes, self.categories.lookup()))
+            return Encoded(taken(codes, self.categories.lookup(), self.categories.plain))
         return Encoded(self.categories.find(self._values(table), codes))
 
     def _values(self, table: Table) -> Any:

@@ -11,18 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 import numpy as np
-import scipy.sparse
 
-from fastfm_deep import validation
+from fastfm_deep import kernels, validation
 from fastfm_deep.data.fields import FieldLayout
 from fastfm_deep.data.id_map import LARGEST_ID, IdMap, IdTable
 from fastfm_deep.data.text_blocks import BLOCK_BYTES, Block, TextBlocks, size_of
 from fastfm_deep.data.text_lines import TextRules, first_fault
 from fastfm_deep.data.text_rows import Columns, RowCollector
-from fastfm_deep.kernels.ids import drop_beyond
-from fastfm_deep.kernels.text import LineRules
+from fastfm_deep.kernels.text_layout import LineRules
 
 if TYPE_CHECKING:
+    import scipy.sparse
     from numpy.typing import NDArray
 
 FORMATS = ("auto", "libsvm", "libfm", "libffm")
@@ -280,7 +279,7 @@ def _assemble(collector: RowCollector, plan: IdPlan, keep_fields: bool) -> TextD
     width = plan.n_features or (max(len(ids), 1) if plan.kind == "table" else max(most, 0) + 1)
     n_unknown = collector.n_left_out
     if most >= width:
-        kept = drop_beyond(columns, values, None, ends, width)
+        kept = kernels.ids.drop_beyond(columns, values, None, ends, width)
         n_unknown += len(columns) - kept
         columns, values = columns[:kept], values[:kept]
     X = matrix_of(ends, columns, values, width)
@@ -297,6 +296,8 @@ def matrix_of(
     ends: NDArray[np.int64], columns: NDArray[Any], values: NDArray[np.float32], width: int
 ) -> scipy.sparse.csr_array:
     """Rows whose pairs end where `ends` says."""
+    import scipy.sparse
+
     index_type = np.int32 if max(width, len(columns)) < 2**31 else np.int64
     indptr = np.zeros(len(ends) + 1, index_type)
     indptr[1:] = ends

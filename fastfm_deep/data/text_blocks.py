@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from fastfm_deep import validation
-from fastfm_deep.kernels.text import PADDING
+from fastfm_deep.kernels.text_layout import PADDING
 
 if TYPE_CHECKING:
     from io import BufferedReader
@@ -112,6 +112,7 @@ class TextBlocks:
         self._stopped = False
         self._left: int | None = None  # blocks of the batch; without batches, there is no end to them
         self._is_first = True  # of the batch
+        self._n_closed = 0  # bytes of the files read before
 
     def new_buffer(self) -> bytearray:
         """Room for a block."""
@@ -126,6 +127,12 @@ class TextBlocks:
     def ended(self) -> bool:
         """Whether no more blocks will come."""
         return self._stopped or (self._stream is None and not self._waiting)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the files that have been read, as they lie on disk; those of a pipe are not counted."""
+        with self._lock:
+            return self._n_closed + self._position()
 
     def begin_batch(self, n_blocks: int) -> None:
         """Give out so many blocks, or fewer if no more of a pipe is there: then `take` returns None.
@@ -205,7 +212,16 @@ class TextBlocks:
                 raise
             raise self._told(error) from error
 
+    def _position(self) -> int:
+        if self._file is None:
+            return 0
+        try:
+            return os.lseek(self._file.fileno(), 0, os.SEEK_CUR)
+        except OSError:
+            return 0
+
     def _close(self) -> None:
+        self._n_closed += self._position()
         for stream in (self._stream, self._file):
             if stream is not None:
                 stream.close()

@@ -6,7 +6,7 @@ A *chunk* is the rows of some megabytes of text, or of less where a pipe has no 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from fastfm_deep.data.text import (
     settler,
     thread_count,
 )
-from fastfm_deep.data.text_blocks import TextBlocks
+from fastfm_deep.data.text_blocks import TextBlocks, size_of
 from fastfm_deep.data.text_lines import TextRules
 from fastfm_deep.data.text_rows import RowCollector
 
@@ -40,6 +40,7 @@ class _Reading(NamedTuple):
     rules: TextRules
     id_map: IdMap
     n_threads: int
+    on_read: Callable[[float], object] | None
 
 
 def read_text_chunks(
@@ -50,6 +51,7 @@ def read_text_chunks(
     unknown_ids: Literal["error", "ignore"] = "error",
     labels: Literal["required", "optional"] = "required",
     n_jobs: int | None = None,
+    on_read: Callable[[float], object] | None = None,
 ) -> Generator[TextData, None, None]:
     r"""Read text files as `read_text` does, but hand the rows out in chunks, in their order.
 
@@ -62,6 +64,9 @@ def read_text_chunks(
         As for `read_text`.
     id_map : IdMap
         How ids become columns: that of the training files.
+    on_read : function of one float, optional
+        Is told before each chunk which share of the bytes of all files has been read, unless it is unknown, as
+        that of a pipe is.
 
     Yields
     ------
@@ -93,7 +98,7 @@ def read_text_chunks(
     line = line_rules(plan, unknown_ids == "ignore", labels == "optional")
     rules = TextRules(line, False, plan.n_features if unknown_ids == "error" else None, None)
     collector = RowCollector(rules, plan.columns, keep_fields=False, watched=None, width=plan.n_features)
-    return _chunks(_Reading(paths, format, rules, id_map, thread_count(n_jobs, paths)), collector)
+    return _chunks(_Reading(paths, format, rules, id_map, thread_count(n_jobs, paths), on_read), collector)
 
 
 def _chunks(reading: _Reading, collector: RowCollector) -> Generator[TextData, None, None]:
@@ -111,6 +116,7 @@ def _chunks(reading: _Reading, collector: RowCollector) -> Generator[TextData, N
                 fault = error
             if len(collector.labels):
                 is_empty = False
+                _tell(reading, blocks)
                 yield _take(collector, reading.id_map)
             if fault is not None:
                 raise fault
@@ -119,6 +125,12 @@ def _chunks(reading: _Reading, collector: RowCollector) -> Generator[TextData, N
         blocks.close()
     if is_empty:
         raise validation.empty_text_error(", ".join(reading.paths))
+
+
+def _tell(reading: _Reading, blocks: TextBlocks) -> None:
+    """Tell which share has been read; files that grow meanwhile are read to their new end."""
+    if reading.on_read is not None and (n_bytes := blocks.n_bytes):
+        reading.on_read(min(1.0, n_bytes / max(size_of(reading.paths), 1)))
 
 
 def _take(collector: RowCollector, id_map: IdMap) -> TextData:

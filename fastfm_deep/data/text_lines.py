@@ -10,7 +10,7 @@ import numpy as np
 
 from fastfm_deep import validation
 from fastfm_deep.data.id_map import LARGEST_ID
-from fastfm_deep.kernels.text import FLOAT32_BOUND, LARGEST_FIELD, LineRules
+from fastfm_deep.kernels.text_layout import FLOAT32_BOUND, LARGEST_FIELD, LineRules
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastfm_deep import validation
+from fastfm_deep import kernels, validation
 from fastfm_deep.data.growing import GrowingArray
 from fastfm_deep.data.id_map import LARGEST_ID, IdTable
 from fastfm_deep.data.text_lines import LineFault, TextRules, first_fault, read_line
-from fastfm_deep.kernels.ids import drop_beyond, find_new_fields, hash_columns, note_fields
-from fastfm_deep.kernels.text import Progress, RowBuffers, read_rows
+from fastfm_deep.kernels.text_layout import Progress, RowBuffers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -240,7 +239,7 @@ class RowCollector:
         progress = Progress(0, 0, 0, 0, 0, LARGEST_ID, -1)
         fault = None
         while True:
-            progress = Progress(*read_rows(text, block.end, progress, self.rules.line, rows, fields))
+            progress = Progress(*kernels.text.read_rows(text, block.end, progress, self.rules.line, rows, fields))
             if progress.at >= block.end:
                 break
             try:
@@ -253,7 +252,9 @@ class RowCollector:
         if fields is not None and self._keep_fields and not self._columns.growing:
             n_pairs = progress.n_pairs
             found = buffers.new_columns, buffers.new_fields
-            n_new = find_new_fields(rows.columns[:n_pairs], fields[:n_pairs], self.known_fields, *found)
+            n_new = kernels.ids.find_new_fields(
+                rows.columns[:n_pairs], fields[:n_pairs], self.known_fields, *found
+            )
             news = found[0][:n_new], found[1][:n_new]
         return _Parsed(block, progress, rows, fields, news, fault)
 
@@ -286,14 +287,16 @@ class RowCollector:
         hashed_to, table, growing = self._columns
         columns = rows.columns[: progress.n_pairs]
         if hashed_to is not None:
-            hash_columns(columns, hashed_to)
+            kernels.ids.hash_columns(columns, hashed_to)
         elif table is not None and not growing:
             table.find(columns)
             unknown = columns.min(initial=0) < 0
             if not self.rules.line.leave_out and (unknown or fault is not None):
                 return self._first_fault(block, table)
             if unknown:
-                kept = drop_beyond(columns, rows.values, fields, rows.ends[: progress.n_rows], LARGEST_ID)
+                kept = kernels.ids.drop_beyond(
+                    columns, rows.values, fields, rows.ends[: progress.n_rows], LARGEST_ID
+                )
                 n_left_out = progress.n_left_out + progress.n_pairs - kept
                 progress = progress._replace(n_pairs=kept, n_left_out=n_left_out)
         return progress, fault
@@ -354,7 +357,7 @@ class RowCollector:
             self.known_fields = known
         if self.known_fields.dtype == np.int8 and fields.max() >= _BYTE_FIELDS:
             self.known_fields = self.known_fields.astype(np.int32)
-        note_fields(columns, fields, self.known_fields)
+        kernels.ids.note_fields(columns, fields, self.known_fields)
 
 
 def _check_room(n_columns: int) -> None:

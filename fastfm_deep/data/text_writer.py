@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-import scipy.sparse
 
-from fastfm_deep import validation
+from fastfm_deep import kernels, validation
 from fastfm_deep.data.fields import FieldLayout, as_field_layout
 from fastfm_deep.data.id_map import LARGEST_ID
 from fastfm_deep.data.output import replace_file
-from fastfm_deep.kernels.text_write import LONGEST_PAIR, write_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -111,6 +109,8 @@ def _write(path: Any, X: Any, y: ArrayLike | None, fields: Any, base: int) -> No
 
 def _as_csr(X: Any) -> Any:
     """CSR rows with the stored order and repetitions of X, float32."""
+    import scipy.sparse
+
     found: Any = X if scipy.sparse.issparse(X) else np.asarray(X)
     if found.ndim != 2:
         raise validation.dimension_error(found)
@@ -187,8 +187,8 @@ def _format_blocks(X: Any, labels: NDArray[np.float64], fields: Any, base: int) 
         n_texts = sum(
             int(np.diff(starts)[which[which >= 0]].sum()) for which, starts, _ in (value_tokens, label_tokens)
         )
-        out = np.empty((last - first) * LONGEST_PAIR + n_texts + stop - start, np.uint8)
-        n_bytes = write_rows(
+        out = np.empty((last - first) * kernels.text_write.LONGEST_PAIR + n_texts + stop - start, np.uint8)
+        n_bytes = kernels.text_write.write_rows(
             out, indptr[start : stop + 1] - first, X.indices[first:last], values, fields, base, value_tokens,
             label_tokens,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastfm_deep import validation
+from fastfm_deep import kernels, validation
 from fastfm_deep.data.keys import (
     NUMBER_TYPES,
     NUMERIC_KINDS,
@@ -23,18 +23,10 @@ from fastfm_deep.data.keys import (
     value_of,
 )
 from fastfm_deep.data.memory import free_memory
+from fastfm_deep.data.passes import passes
 from fastfm_deep.data.python_values import is_missing
 from fastfm_deep.data.values import BOOL, DATE, DATETIME, MISSING, TEXT, Categories, Numbers, Objects, Texts
-from fastfm_deep.kernels.keys import (
-    Keys,
-    KeyTable,
-    add_keys,
-    count_codes,
-    fill_slots,
-    find_keys,
-    first_in_order,
-    take_codes,
-)
+from fastfm_deep.kernels.key_layout import Keys, KeyTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,7 +93,7 @@ class Vocabulary:
         n = len(contents.kinds)
         slots = np.zeros(_slots_for(n), np.uint64)
         found._table = KeyTable(slots, *(np.array(part) for part in contents[:3]))
-        if not fill_slots(found._table, n):
+        if not kernels.keys.fill_slots(found._table, n):
             raise ValueError("found a category twice")
         found.n, found.counts, found.first_kinds = n, np.array(contents.counts), first_kinds
         return found
@@ -123,7 +115,7 @@ class Vocabulary:
             codes = self._add_keys(keys_of(adapted(values, self.first_kinds), column, row_of))
         counts = np.zeros(self.n, np.int64)
         counts[: len(self.counts)] = self.counts
-        count_codes(codes, counts)
+        kernels.keys.count_codes(codes, counts)
         self.counts = counts
         if not self.first_kinds:
             self.first_kinds = frozenset(np.unique(self._table.kinds[: self.n]).tolist()) - {MISSING}
@@ -134,7 +126,7 @@ class Vocabulary:
         n_categories = values.values.n
         given = _given_codes(values)
         first, order = np.full(n_categories + 1, -1, np.int64), np.empty(n_categories + 1, np.int64)
-        used = order[: first_in_order(given, first, order)]
+        used = order[: kernels.keys.first_in_order(given, first, order)]
         keys = _with_missing(
             keys_of(
                 adapted(values.values, self.first_kinds), column, lambda place: row_of(row_with(values, place))
@@ -150,7 +142,7 @@ class Vocabulary:
         codes = np.empty(len(keys.kinds), np.int32)
         place = 0
         while True:
-            place, self.n = add_keys(keys, place, self._table, self.n, codes)
+            place, self.n = kernels.keys.add_keys(keys, place, self._table, self.n, codes)
             if place == len(codes):
                 return codes
             self._grow(int(keys.offsets[place + 1] - keys.offsets[place]))
@@ -172,7 +164,7 @@ class Vocabulary:
                 _longer(table.offsets, room + 1),
                 _longer(table.kinds, room),
             )
-            fill_slots(table, n)
+            kernels.keys.fill_slots(table, n)
         used = int(table.offsets[n])
         if used + n_bytes > len(table.data):
             table = table._replace(data=_longer(table.data, 2 * used + n_bytes))
@@ -183,7 +175,7 @@ class Vocabulary:
         # Always, and in a table of its own: `n` may not tell of all that was added before an interrupt, and who
         # reads the present table may go on.
         table = self._table._replace(slots=np.zeros(len(self._table.slots), np.uint64))
-        fill_slots(table, n)
+        kernels.keys.fill_slots(table, n)
         self._table, self.n, self.counts, self.first_kinds = table, n, counts, first_kinds
 
     def find(self, values: SingleValues, column: str, row_of: Callable[[int], int] = int) -> NDArray[np.int32]:
@@ -193,7 +185,7 @@ class Vocabulary:
             return taken(_given_codes(values), np.append(codes, self.code_of_missing()))
         keys = keys_of(adapted(values, self.first_kinds), column, row_of)
         codes = np.empty(len(keys.kinds), np.int32)
-        find_keys(keys, self._table, codes)
+        kernels.keys.find_keys(keys, self._table, codes)
         return codes
 
     def code_of_missing(self) -> np.int32:
@@ -215,7 +207,7 @@ class Vocabulary:
             read_only(np.array((kind,)), np.uint8),
         )
         codes = np.empty(1, np.int32)
-        find_keys(key, self._table, codes)
+        kernels.keys.find_keys(key, self._table, codes)
         return codes[0]
 
     def values(self, codes: NDArray[np.integer] | None = None) -> list[Any]:
@@ -321,10 +313,10 @@ def _given_codes(values: Categories) -> NDArray[Any]:
     return read_only(values.codes, np.int64 if values.codes.dtype.itemsize > 4 else np.int32)
 
 
-def taken(codes: NDArray[np.integer], by_code: NDArray[np.int32]) -> NDArray[np.int32]:
+def taken(codes: NDArray[np.integer], by_code: NDArray[np.int32], plain: bool = False) -> NDArray[np.int32]:
     """What an array has at each code, at its end for -1; int32 (n,)."""
     out = np.empty(len(codes), np.int32)
-    take_codes(read_only(codes, codes.dtype), read_only(by_code, np.int32), out)
+    passes(plain).take_codes(read_only(codes, codes.dtype), read_only(by_code, np.int32), out)
     return out
 
 

@@ -6,51 +6,18 @@ Threads run these on the same vectors without locks (Hogwild, arXiv 1106.5730).
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from fastfm_deep.kernels._jit import kernel, row_function
+from fastfm_deep.kernels.network_layout import ADAGRAD, ADAM, SGD
 
 TINY = 1e-30
 """Parameters and states closer to 0 become 0: numbers that decay end up so small that processors take a hundred
 times as long for them, and their products."""
 
-
-SGD = 0
-ADAGRAD = 1
-ADAM = 2
-OPTIMIZER_IDS = {"sgd": SGD, "adagrad": ADAGRAD, "adam": ADAM}
-
-MOMENTUM = 0.9
-"""Share of the velocity that outlives an update, of "sgd"."""
-
 _DECAY = 0.9, 0.999
 _EPSILON = 1e-8
-
-
-class DenseStates(NamedTuple):
-    """What an optimizer remembers: arrays as long as the parameters, or of length 0 where it has no need of them.
-
-    first : velocity, squares or m; second : u; t : int64 (1,), the updates there were.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    t: np.ndarray
-
-
-class DenseStep(NamedTuple):
-    """How dense parameters are updated: scalars of their type.
-
-    `l2` acts on the first `n_decayed` of them.
-    """
-
-    rule: int
-    learning_rate: np.float32
-    momentum: np.float32
-    l2: np.float32
-    n_decayed: int
 
 
 @kernel

@@ -12,7 +12,8 @@ from numba.core import types
 from numba.core.extending import intrinsic
 
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, exact_kernel
-from fastfm_deep.kernels.keys import KeyTable, find_slot
+from fastfm_deep.kernels.key_layout import KeyTable
+from fastfm_deep.kernels.keys import find_slot
 
 N_ADDRESSES = 6
 """Numbers that stand for a table: the addresses of slots, data, offsets, kinds and lookup, and how many slots."""

@@ -1,75 +1,28 @@
 """Keys: what a category is known by, and the table that finds the number of a key.
 
-A *key* is a kind (text, integer, ..., see `data.values`) and some bytes. The table is one of open addresses with
-linear probing, at most half full; a slot holds the upper half of the hash and the number of the key, plus one.
+See `key_layout` for what they are. The table is one of open addresses with linear probing, at most half full; a
+slot holds the upper half of the hash and the number of the key, plus one.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
 from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, exact_function, exact_kernel
+from fastfm_deep.kernels.key_layout import (
+    FACTOR,
+    MISSING_KIND,
+    SECOND,
+    START,
+    hash_key,
+    plain_kind,
+)
 
-MISSING_KIND, INT_KIND, BOOL_KIND, WHOLE_KIND = 0, 2, 4, 12
-_START, _FACTOR = 0x9E3779B97F4A7C15, 0xFF51AFD7ED558CCD
-_SECOND = 0xC4CEB9FE1A85EC53
 # Keys whose hashes are computed together: their slots are on the way while the next ones are.
 _AHEAD = 16
 _UPPER = 0xFFFFFFFF00000000
 _LOWER = 0x00000000FFFFFFFF
-
-
-class Keys(NamedTuple):
-    """Keys of many values; all arrays are read-only.
-
-    data : uint8; offsets : int64 (n + 1,), where the bytes of each begin; kinds : uint8 (n,).
-    """
-
-    data: np.ndarray
-    offsets: np.ndarray
-    kinds: np.ndarray
-
-
-class KeyTable(NamedTuple):
-    """The keys that are known, and the way to their numbers.
-
-    slots : uint64 (a power of 2,); 0 for free.
-    data, offsets, kinds : as of `Keys`, with room for more at their ends.
-    """
-
-    slots: np.ndarray
-    data: np.ndarray
-    offsets: np.ndarray
-    kinds: np.ndarray
-
-
-def plain_kind(kind):
-    """The kind that decides whether keys are the same: True is 1 is 1.0, as in Python."""
-    return INT_KIND if kind in (BOOL_KIND, WHOLE_KIND) else kind
-
-
-def hash_key(kind: int, content: bytes) -> int:
-    """The 64-bit hash of a key; the same on every platform, now and later.
-
-    With arithmetic modulo 2**64, over the words w of 8 bytes, little-endian, the last one filled up with zeros::
-
-        h = 0x9e3779b97f4a7c15 * (kind + 1) + number of bytes
-        h = (h ^ w) * 0xff51afd7ed558ccd;  h = h ^ (h >> 32)        for each word
-
-    and at the end MurmurHash3's finaliser (Appleby), as in `hash_ids`. The kind of True and of 1.0 is that of 1,
-    and their content 8 bytes.
-    """
-    mask = 2**64 - 1
-    h = (_START * (int(plain_kind(kind)) + 1) + len(content)) & mask
-    for at in range(0, len(content), 8):
-        h = ((h ^ int.from_bytes(content[at : at + 8], "little")) * _FACTOR) & mask
-        h ^= h >> 32
-    h = ((h ^ h >> 33) * _FACTOR) & mask
-    h = ((h ^ h >> 33) * _SECOND) & mask
-    return h ^ h >> 33
 
 
 _plain_kind = exact_function(plain_kind)
@@ -78,7 +31,7 @@ _plain_kind = exact_function(plain_kind)
 def _hash_by_register(data, start, end, kind):
     """`hash_key` of data[start:end]; whole words are composed so that the compiler reads them as one."""
     at, stop = np.uint64(start), np.uint64(end)
-    h = np.uint64(_START) * (np.uint64(_plain_kind(kind)) + np.uint64(1)) + (stop - at)
+    h = np.uint64(START) * (np.uint64(_plain_kind(kind)) + np.uint64(1)) + (stop - at)
     one, eight = np.uint64(1), np.uint64(8)
     while at + eight <= stop:
         word = (
@@ -91,7 +44,7 @@ def _hash_by_register(data, start, end, kind):
             | np.uint64(data[at + np.uint64(6)]) << np.uint64(48)
             | np.uint64(data[at + np.uint64(7)]) << np.uint64(56)
         )
-        h = (h ^ word) * np.uint64(_FACTOR)
+        h = (h ^ word) * np.uint64(FACTOR)
         h ^= h >> np.uint64(32)
         at += eight
     if at < stop:
@@ -100,10 +53,10 @@ def _hash_by_register(data, start, end, kind):
             word |= np.uint64(data[at]) << shift
             shift += eight
             at += one
-        h = (h ^ word) * np.uint64(_FACTOR)
+        h = (h ^ word) * np.uint64(FACTOR)
         h ^= h >> np.uint64(32)
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(_FACTOR)
-    h = (h ^ (h >> np.uint64(33))) * np.uint64(_SECOND)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(FACTOR)
+    h = (h ^ (h >> np.uint64(33))) * np.uint64(SECOND)
     return h ^ (h >> np.uint64(33))
 
 

@@ -13,12 +13,7 @@ import numpy as np
 
 from fastfm_deep.kernels import activations as act
 from fastfm_deep.kernels._jit import kernel, row_function
-
-EPSILON = 1e-5
-"""Added to variances before their root is taken (arXiv 1502.03167, algorithm 1)."""
-
-KEPT = 0.9
-"""Share of the running statistics that outlives a micro-batch."""
+from fastfm_deep.kernels.network_layout import EPSILON, KEPT
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastfm_deep.kernels._jit import kernel, row_function
+from fastfm_deep.kernels.row_faults import NO_FAULT, POINTER_FAULT, RANGE_FAULT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-NO_FAULT, POINTER_FAULT, RANGE_FAULT = 0, 1, 2
-
 # 8 kB of hash slots lie in the first-level cache, and 39 ids among 1,024 slots hardly ever meet: 39 ms per
 # 500,000 such rows against 64 ms with 128 slots and 109 ms for comparing all pairs of a row.
-_FEWEST_SLOT_BITS = 10
+FEWEST_SLOT_BITS = 10
 
 # 2**32 divided by the golden ratio: Fibonacci hashing spreads ids with a common stride.
 _GOLDEN = 2654435769
@@ -27,7 +26,7 @@ _LOW_32_BITS = 2**32 - 1
 
 
 @row_function
-def _is_increasing(ids: NDArray[np.integer]) -> bool:
+def is_increasing(ids: NDArray[np.integer]) -> bool:
     """Whether the ids of a row rise strictly: it repeats none then and has its extremes at its ends."""
     falls = 0  # counted without a branch, so that the loop becomes vector code
     for at in range(1, len(ids)):
@@ -36,7 +35,7 @@ def _is_increasing(ids: NDArray[np.integer]) -> bool:
 
 
 @row_function
-def _first_out_of_range(ids: NDArray[np.integer], n_columns: int) -> int:
+def first_out_of_range(ids: NDArray[np.integer], n_columns: int) -> int:
     """Place of the first id outside 0 .. n_columns - 1, or -1."""
     outside = 0
     for at in range(len(ids)):
@@ -50,16 +49,16 @@ def _first_out_of_range(ids: NDArray[np.integer], n_columns: int) -> int:
 
 
 @row_function
-def _slot_bits(length: int) -> int:
+def slot_bits(length: int) -> int:
     """log2 of the number of hash slots for a row of this length: at least half of them stay free."""
-    bits = _FEWEST_SLOT_BITS
+    bits = FEWEST_SLOT_BITS
     while (1 << bits) < 2 * length:
         bits += 1
     return bits
 
 
 @row_function
-def _repeats_column(ids: NDArray[np.integer], start: int, slots: NDArray[np.int64], bits: int) -> bool:
+def repeats_column(ids: NDArray[np.integer], start: int, slots: NDArray[np.int64], bits: int) -> bool:
     """Whether an id occurs twice in an unsorted row, whose first id has position `start` in the matrix.
 
     `slots` is an open-addressing hash table of positions in the matrix. Positions below `start` are left from
@@ -89,7 +88,7 @@ def check_rows(
     no order. An unsorted row costs a hash table of two to four times its own length, never of `n_columns`.
     """
     repeated = False
-    bits = _FEWEST_SLOT_BITS
+    bits = FEWEST_SLOT_BITS
     slots = np.full(1 << bits, -1, np.int64)
     stop = 0
     for row in range(len(indptr) - 1):
@@ -100,17 +99,17 @@ def check_rows(
         if stop == start:
             continue
         ids = indices[start:stop]
-        increasing = _is_increasing(ids)
+        increasing = is_increasing(ids)
         if increasing and ids[0] >= 0 and ids[-1] < n_columns:
             continue
-        at = _first_out_of_range(ids, n_columns)
+        at = first_out_of_range(ids, n_columns)
         if at >= 0:
             return RANGE_FAULT, row, start + at, repeated
         if not repeated:
-            if _slot_bits(stop - start) > bits:
-                bits = _slot_bits(stop - start)
+            if slot_bits(stop - start) > bits:
+                bits = slot_bits(stop - start)
                 slots = np.full(1 << bits, -1, np.int64)
-            repeated = _repeats_column(ids, start, slots, bits)
+            repeated = repeats_column(ids, start, slots, bits)
     return NO_FAULT, -1, -1, repeated
 
 

@@ -6,8 +6,6 @@ Lines of the usual form are read here. At any other one the kernel stops: it may
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
 from fastfm_deep.kernels._jit import exact_function, exact_kernel
@@ -20,72 +18,10 @@ from fastfm_deep.kernels.digits import (
     read_number,
     read_short_fraction,
 )
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-PADDING = 16
-"""Bytes that must lie behind a text: registers are loaded whole."""
-
-LARGEST_FIELD = 2**31 - 2
-
-# From here on a float64 rounds to a float32 that is infinite.
-FLOAT32_BOUND = 2.0**128 - 2.0**103
+from fastfm_deep.kernels.text_layout import FLOAT32_BOUND, LARGEST_FIELD
 
 _TAB, _RETURN, _BLANK, _HASH, _COLON = b"\t\r #:"
 _Q, _I, _D = b"qid"
-
-
-class LineRules(NamedTuple):
-    """What a line has to keep.
-
-    Attributes
-    ----------
-    smallest_id, largest_id : int
-    base : int
-        What is taken off an id.
-    leave_out : bool
-        Pairs of larger ids are left out, no fault.
-    unlabelled : bool
-        Lines may come without a label.
-    """
-
-    smallest_id: int
-    largest_id: int
-    base: int
-    leave_out: bool
-    unlabelled: bool
-
-
-class RowBuffers(NamedTuple):
-    """Room for rows.
-
-    Attributes
-    ----------
-    labels : float64 array
-        NaN where there is none.
-    ends : int64 array
-        Where the pairs of each row end.
-    columns : int64 array
-    values : float32 array
-    """
-
-    labels: NDArray[np.float64]
-    ends: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    values: NDArray[np.float32]
-
-
-class Progress(NamedTuple):
-    """How far reading has come."""
-
-    at: int  # the first byte that is not read yet, that of a line
-    n_rows: int
-    n_pairs: int
-    n_lines: int
-    n_left_out: int
-    least: int  # the least id so far
-    most: int
 
 
 @exact_function

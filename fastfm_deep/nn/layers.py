@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastfm_deep.kernels.network import EPSILON, KEPT, drop_out
+from fastfm_deep import kernels
+from fastfm_deep.kernels.network_layout import EPSILON, KEPT
 from fastfm_deep.nn.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -168,5 +169,5 @@ class Dropout:
         mask, out = self._mask[: len(x)], self._out[: len(x)]
         np.copyto(out, x)
         mask.fill(1)
-        drop_out(self._rate, key, out.reshape(-1), mask.reshape(-1))
+        kernels.network.drop_out(self._rate, key, out.reshape(-1), mask.reshape(-1))
         return out, lambda gradient: np.multiply(gradient, mask, out=gradient)

@@ -7,61 +7,21 @@ gamma and beta of batch normalisation, which needs no bias before it; last the b
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastfm_deep.kernels.network import mixed_bits, next_key
+from fastfm_deep import kernels
 from fastfm_deep.nn.activations import ACTIVATIONS
 from fastfm_deep.nn.layers import Activate, BatchNorm, Dense, Dropout
+from fastfm_deep.nn.shape import MLPShape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
-
-
-class MLPShape(NamedTuple):
-    """What a network is, without its numbers.
-
-    Attributes
-    ----------
-    n_inputs : int
-    hidden_units : tuple of int, one for each hidden layer
-    activation : str, a key of `ACTIVATIONS`
-    dropout : float, share of the outputs of hidden layers dropped in training
-    batch_norm : bool, before each activation
-    """
-
-    n_inputs: int
-    hidden_units: tuple[int, ...]
-    activation: str = "relu"
-    dropout: float = 0.0
-    batch_norm: bool = False
-
-    @property
-    def matrices(self) -> list[tuple[int, int]]:
-        """Shapes of the weight matrices."""
-        widths = (self.n_inputs, *self.hidden_units, 1)
-        return list(itertools.pairwise(widths))
-
-    @property
-    def n_decayed(self) -> int:
-        """Weights: the first so many parameters, on which L2 acts."""
-        return sum(n_inputs * n_units for n_inputs, n_units in self.matrices)
-
-    @property
-    def n_parameters(self) -> int:
-        """Length of the vector of parameters."""
-        return self.n_decayed + (2 if self.batch_norm else 1) * sum(self.hidden_units) + 1
-
-    @property
-    def n_running(self) -> int:
-        """Length of the vector of running statistics: mean and variance, layer by layer."""
-        return 2 * sum(self.hidden_units) if self.batch_norm else 0
 
 
 class Parts(NamedTuple):
@@ -118,12 +78,13 @@ def start_parameters(shape: MLPShape, generator: np.random.Generator) -> NDArray
 def start_running(shape: MLPShape) -> NDArray[np.float32]:
     """Running statistics of a network that has not seen a row: means of 0, variances of 1."""
     flat = np.zeros(shape.n_running, np.float32)
-    for _, variance in _running_parts(shape, flat):
+    for _, variance in running_parts(shape, flat):
         variance[:] = 1.0
     return flat
 
 
-def _running_parts(shape: MLPShape, flat: Array) -> Iterator[tuple[Array, Array]]:
+def running_parts(shape: MLPShape, flat: Array) -> Iterator[tuple[Array, Array]]:
+    """Views of means and variances, layer by layer, of a flat vector (shape.n_running,)."""
     pieces = _pieces(flat)
     for size in shape.hidden_units if shape.batch_norm else ():
         yield pieces(size), pieces(size)
@@ -171,7 +132,7 @@ class Workspace:
         self.gradients = np.zeros_like(parameters)
         values, grads = parts_of(shape, parameters), parts_of(shape, self.gradients)
         self._stream = start_stream(seed)
-        running = list(_running_parts(shape, network.running))
+        running = list(running_parts(shape, network.running))
         self._layers = []
         for layer, n_units in enumerate(shape.hidden_units):
             norm = None
@@ -214,7 +175,7 @@ class Workspace:
         n_rows = len(x)
         way_back: list[Callable[[Array], Array]] = []
         drops = training and self._shape.dropout > 0.0
-        key = next_key(self._stream) if drops else np.uint64(0)
+        key = kernels.network.next_key(self._stream) if drops else np.uint64(0)
         for layer, (dense, norm, activate, dropout) in enumerate(self._layers):
             x, back = dense.forward(x)
             way_back.append(back)
@@ -224,7 +185,7 @@ class Workspace:
             x, back = activate.forward(x)
             way_back.append(back)
             if dropout is not None and drops:
-                x, back = dropout.forward(x, mixed_bits(key, layer))
+                x, back = dropout.forward(x, kernels.network.mixed_bits(key, layer))
                 way_back.append(back)
         hidden, out = x, self._out[:n_rows]
         weights, bias = self._final

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastfm_deep.kernels import dense
+from fastfm_deep import kernels
+from fastfm_deep.kernels.network_layout import MOMENTUM, OPTIMIZER_IDS, DenseStates, DenseStep
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-OPTIMIZERS = tuple(dense.OPTIMIZER_IDS)
+OPTIMIZERS = tuple(OPTIMIZER_IDS)
 
 # What the sums of squares start with. From nothing the first steps would all have the size of the learning rate,
 # which wipes out how the weights start; 1, as for the factors, would be far above the squares of these gradients,
@@ -39,9 +40,7 @@ class DenseOptimizer:
         What it remembers: velocity; squares; or m, u and t, the number of updates, (1,).
     """
 
-    def __init__(
-        self, name: str, n_parameters: int, momentum: float = dense.MOMENTUM, dtype: Any = np.float32
-    ) -> None:
+    def __init__(self, name: str, n_parameters: int, momentum: float = MOMENTUM, dtype: Any = np.float32) -> None:
         self.name = name
         self._momentum = momentum
         self._type = np.dtype(dtype).type
@@ -62,16 +61,16 @@ class DenseOptimizer:
     ) -> None:
         """Change the parameters by `gradient_scale` times gradients, plus l2 times the first `n_decayed`."""
         step = self.step(learning_rate, l2, n_decayed)
-        dense.update(parameters, self.arrays(), gradients, self._type(gradient_scale), step)
+        kernels.dense.update(parameters, self.arrays(), gradients, self._type(gradient_scale), step)
 
-    def step(self, learning_rate: float, l2: float = 0.0, n_decayed: int = 0) -> dense.DenseStep:
+    def step(self, learning_rate: float, l2: float = 0.0, n_decayed: int = 0) -> DenseStep:
         """How kernels are to update."""
         number = self._type
-        rule = dense.OPTIMIZER_IDS[self.name]
-        return dense.DenseStep(rule, number(learning_rate), number(self._momentum), number(l2), n_decayed)
+        rule = OPTIMIZER_IDS[self.name]
+        return DenseStep(rule, number(learning_rate), number(self._momentum), number(l2), n_decayed)
 
-    def arrays(self) -> dense.DenseStates:
+    def arrays(self) -> DenseStates:
         """The states, for kernels; they change in place."""
         first, *second = (self.states[name] for name in _STATES[self.name])
         none = np.empty(0, self._type)
-        return dense.DenseStates(first, second[0] if second else none, self.states.get("t", np.zeros(1, np.int64)))
+        return DenseStates(first, second[0] if second else none, self.states.get("t", np.zeros(1, np.int64)))
