@@ -10,7 +10,7 @@ from make_golden import FOLDER, answers_of
 
 from fastfm_deep import load_model
 
-FORMATS = [1]
+FORMATS = [1, 2]
 
 
 @pytest.mark.parametrize("number", FORMATS)

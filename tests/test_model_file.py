@@ -140,6 +140,23 @@ def test_safetensors_reads_it(tmp_path):
     assert described["header"]["labels"] == ["ä", "b"]
 
 
+@pytest.mark.parametrize("mmap", [False, True])
+def test_bfloat16_is_told_as_such(tmp_path, mmap):
+    bits = np.array([[0x3F80, 0xBFC0, 0x0001]], np.uint16)
+    write_model_file(tmp_path / "m", {"a": bits, "b": bits}, {}, number=2, bfloat16=("b",))
+    assert_same({"a": bits, "b": bits}, read_model_file(tmp_path / "m", mmap=mmap).arrays)
+    with safetensors.safe_open(tmp_path / "m", framework="numpy") as file:
+        assert [file.get_slice(name).get_dtype() for name in ("a", "b")] == ["U16", "BF16"]
+        assert file.get_slice("b").get_shape() == [1, 3]
+        assert json.loads(file.metadata()["fastfm_deep"])["format"] == 2
+
+
+def test_a_format_is_that_of_plain_files_unless_told(tmp_path):
+    plain = write_small(tmp_path / "m")
+    write_model_file(tmp_path / "n", *read_model_file(tmp_path / "m")[::-1], number=2)
+    assert (tmp_path / "n").read_bytes() == rewrite(plain, lambda inner, outer: inner.update(format=2))
+
+
 def test_arrays_are_aligned(tmp_path):
     arrays = {f"a{size}": np.zeros(size, np.uint8) for size in (1, 64, 3, 0, 65, 128, 5)}
     write_model_file(tmp_path / "m", arrays, {})
@@ -255,13 +272,13 @@ def test_damage_says_where(tmp_path, position, message):
 
 
 def newer(inner, outer):
-    inner["format"], inner["version"] = 2, "9.1.0"
+    inner["format"], inner["version"] = 3, "9.1.0"
 
 
 def test_a_newer_format_says_what_to_do(tmp_path):
     (tmp_path / "m").write_bytes(rewrite(write_small(tmp_path / "m"), newer))
     message = (
-        r"has format number 2, as written by fastfm_deep 9\.1\.0, but this version reads up to 1; install a newer"
+        r"has format number 3, as written by fastfm_deep 9\.1\.0, but this version reads up to 2; install a newer"
     )
     with pytest.raises(ModelFileError, match=message):
         read_model_file(tmp_path / "m")

@@ -24,8 +24,9 @@ from fastfm_deep.model.blas import one_blas_thread
 from fastfm_deep.model.deep import DeepPart
 from fastfm_deep.model.params import FMModel
 from fastfm_deep.nn.activations import ACTIVATIONS
-from fastfm_deep.nn.mlp import MLPShape, start_running
+from fastfm_deep.nn.mlp import start_running
 from fastfm_deep.nn.optimizers import OPTIMIZERS, DenseOptimizer
+from fastfm_deep.nn.shape import MLPShape
 from fastfm_deep.training.deepfm_step import DeepFMStep, DenseStep
 from fastfm_deep.training.fm_step import FMStep
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastfm_deep import validation
 from fastfm_deep.data.rows import CsrRows, as_csr_rows
+from fastfm_deep.data.table_parts import fields_in
 from fastfm_deep.estimators import recommending, table_input
 from fastfm_deep.estimators.explaining import Explaining
 from fastfm_deep.estimators.recommending import Catalogs, ItemCatalog, Recommendations
@@ -102,7 +103,9 @@ class FittedFM(Explaining, BaseEstimator):
         """
         catalogs = self._catalogs("prepare_items")
         table = self.encoder_.table_of(items, "items")
-        return catalogs.prepared(table, catalogs.fields_in(table), self._ranking_threads(table.n_rows))
+        return catalogs.prepared(
+            table, fields_in(self.encoder_.encoding_, table), self._ranking_threads(table.n_rows)
+        )
 
     def recommend(self, users: Any, items: Any, n: int = 10, exclude: Any = None) -> Recommendations:
         """The best items for each user.
@@ -177,7 +180,13 @@ class FittedFM(Explaining, BaseEstimator):
         check_is_fitted(self)
         return self._model.intercept() + self._shift()
 
-    def save(self, path: str | os.PathLike[str], include_optimizer: bool = False) -> None:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        include_optimizer: bool = False,
+        dtype: str = "float32",
+        prune: float | None = None,
+    ) -> None:
         """Write the fitted model to a file that `fastfm_deep.load_model` reads; whole, or not at all.
 
         Parameters
@@ -188,18 +197,32 @@ class FittedFM(Explaining, BaseEstimator):
         include_optimizer : bool
             Write the states of the optimizer too (about twice the size), so that `partial_fit` goes on
             exactly where it stopped.
+        dtype : {"float32", "bfloat16", "int8"}, default "float32"
+            The numbers in which factors are stored, for a file, and a `Scorer`, of a half or a quarter of the
+            size. "bfloat16" rounds each factor by at most 1/256 of itself, "int8" by at most 1/254 of the largest
+            of its feature. Weights and the network are kept in full.
+        prune : float, optional
+            Leave out the features whose absolute `coef_` and `factors_` are all at most this; they add nothing to
+            scores then. 0.0 leaves out those that add nothing anyway, and changes no score.
+
+        Notes
+        -----
+        What `dtype` and `prune` take away is lost: `load_model` gives float32 numbers again, but the rounded ones.
+        docs/scoring.md says how much that is worth; keep a plain file for training. Files with either of them need
+        this version of the package or a later one.
 
         Raises
         ------
         InputError
-            The folder does not exist, or `path` is no regular file.
+            The folder does not exist, or `path` is no regular file; `dtype` or `prune` are none of these, or go
+            together with `include_optimizer`.
         OSError
             The disk is full; the previous file is whole.
         """
         from fastfm_deep.estimators.saved import save_model
 
         check_is_fitted(self)
-        save_model(self, path, include_optimizer)
+        save_model(self, path, include_optimizer, dtype, prune)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")

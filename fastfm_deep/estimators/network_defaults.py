@@ -6,7 +6,7 @@ from typing import Any
 
 from fastfm_deep import validation
 from fastfm_deep.data.memory import free_memory
-from fastfm_deep.nn.mlp import MLPShape
+from fastfm_deep.nn.shape import MLPShape
 
 # `learning_rate=None`, by optimizer of the tables, with a network; and without one, as of `FMClassifier`.
 _TABLE_RATES = {"adagrad": 0.1, "adagrad_rowwise": 0.1, "sgd": 0.07, "adam": 0.001, "ftrl": 0.07}

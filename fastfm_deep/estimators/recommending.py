@@ -18,10 +18,12 @@ from fastfm_deep.data.encoders import Encoding
 from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.data.same_values import copied, same_values
 from fastfm_deep.data.table import Table
+from fastfm_deep.data.table_parts import check_parts, fields_in
 from fastfm_deep.data.values import Values
 from fastfm_deep.estimators.exclusions import excluded_items
 from fastfm_deep.model.params import FMModel
-from fastfm_deep.model.ranking import Ranker, Ranking, Side
+from fastfm_deep.model.ranking import Ranker, Side
+from fastfm_deep.model.ranks import Ranking
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -98,7 +100,7 @@ class Catalogs:
                 raise validation.foreign_catalog_error()
             return items
         table = table_to_encode(items, self.encoding, "items")
-        fields = self.fields_in(table)
+        fields = fields_in(self.encoding, table)
         names = [name for field in fields for name in self.encoding.learned[field].names_read()]
         values = {name: table.column(name) for name in names}
         last = self._last
@@ -120,14 +122,6 @@ class Catalogs:
         side = self.ranker.side(self.rows(table, fields), n_threads)
         return ItemCatalog(table, fields, side, self)
 
-    def fields_in(self, table: Table) -> tuple[int, ...]:
-        """The fields whose columns a table has."""
-        return tuple(
-            field
-            for field, column in enumerate(self.encoding.learned)
-            if all(table.has(name) for name in column.names_read())
-        )
-
     def rows(self, table: Table, fields: Sequence[int]) -> CsrRows:
         """Rows of a part of the columns, pooled."""
         entries = self.encoding.encode(table, None, 1, fields)
@@ -145,8 +139,8 @@ def recommend(
     catalog = catalogs.of_items(items, threads_for)
     n_threads = threads_for(len(catalog))
     of_users = table_to_encode(users, catalogs.encoding, "users")
-    fields = catalogs.fields_in(of_users)
-    _check_columns(catalogs.encoding, fields, catalog, of_users)
+    fields = fields_in(catalogs.encoding, of_users)
+    check_parts(catalogs.encoding, (of_users, fields), (catalog.table, catalog.fields))
     if not of_users.n_rows:
         raise validation.no_items_error("users", "rank items for")
     side = catalogs.ranker.side(catalogs.rows(of_users, fields), n_threads)
@@ -159,17 +153,6 @@ def recommend(
         ids[user, : len(best.places)] = best.places
         raw[user, : len(best.places)] = best.raw
     return ids, raw, catalog.table
-
-
-def _check_columns(encoding: Encoding, of_users: Sequence[int], catalog: ItemCatalog, users: Table) -> None:
-    """See that each column is in one of the tables, and in one only."""
-    for field, column in enumerate(encoding.learned):
-        if field in of_users and field in catalog.fields:
-            raise validation.shared_column_error(encoding.columns[field].name)
-        if field not in of_users and field not in catalog.fields:
-            names = column.names_read()
-            absent = [name for name in names if not users.has(name) and not catalog.table.has(name)]
-            raise validation.absent_column_error((absent or names)[0])
 
 
 def probabilities(raw: NDArray[np.float64]) -> NDArray[np.float64]:

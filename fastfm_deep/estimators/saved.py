@@ -10,20 +10,33 @@ import numpy as np
 from sklearn.base import clone
 
 from fastfm_deep import validation
-from fastfm_deep.data.fields import POOLINGS, FieldLayout
-from fastfm_deep.data.id_map import LARGEST_ID, IdMap
+from fastfm_deep.data.fields import FieldLayout
+from fastfm_deep.data.id_map import IdMap
 from fastfm_deep.estimators.base import BaseFM
 from fastfm_deep.estimators.deepfm import DeepFMClassifier, DeepFMRegressor
 from fastfm_deep.estimators.deepfm_mixin import DeepFMMixin
 from fastfm_deep.estimators.fm_classifier import FMClassifier
 from fastfm_deep.estimators.fm_regressor import FMRegressor
 from fastfm_deep.estimators.saved_encoder import encoder_from, put_encoder
-from fastfm_deep.estimators.saved_network import network_from, put_network
-from fastfm_deep.model.file import read_model_file, write_model_file
-from fastfm_deep.model.params import FMModel, allocate, with_parts
+from fastfm_deep.estimators.saved_network import optimizer_from, put_network
+from fastfm_deep.model import header as headers
+from fastfm_deep.model.file import write_model_file
+from fastfm_deep.model.restored import fm_model
+from fastfm_deep.model.storage import STORAGES, kept_features, reduced_tables
+from fastfm_deep.model.stored import (
+    FORMER_BASE,
+    StoredModel,
+    contradictions_refused,
+    labels_from_header,
+    read_stored_model,
+    require,
+    take,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fastfm_deep.model.params import FMModel
 
 _CLASSES: dict[str, type[BaseFM]] = {
     kind.__name__: kind for kind in (FMClassifier, FMRegressor, DeepFMClassifier, DeepFMRegressor)
@@ -37,20 +50,28 @@ _PLAIN_ATTRIBUTES = (
     "target_range_",
     "target_name_",
 )
-# What earlier files hold instead of a map of ids: the base alone.
-_FORMER_BASE = "text_base_"
-_MAX_LABEL = 1 << 20  # bytes; a file must not decide alone how much is allocated
 
 
-def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimizer: bool) -> None:
+def save_model(
+    estimator: BaseFM,
+    path: str | os.PathLike[str],
+    include_optimizer: bool = False,
+    dtype: str = "float32",
+    prune: float | None = None,
+) -> None:
     """Write a fitted estimator; see `BaseFM.save`."""
+    validation.check_choice("dtype", dtype, STORAGES)
+    prune = validation.check_prune(prune)
+    is_reduced = dtype != "float32" or prune is not None
+    if include_optimizer and is_reduced:
+        raise validation.optimizer_storage_error(dtype, prune)
     if _CLASSES.get(type(estimator).__name__) is not type(estimator):
         raise validation.unknown_class_error(type(estimator).__name__, list(_CLASSES))
     model = estimator._model
     params = model.params
+    estimator._shift()  # what a file holds of it must be sound
     arrays: dict[str, NDArray[Any]] = {
-        "factors": params.factors[:, : model.n_factors],
-        "linear": params.linear[:, 0],
+        **_tables(model, dtype, prune),
         "intercept": params.intercept[:1],
         "occurs": np.packbits(model.occurs),
     }
@@ -83,7 +104,30 @@ def save_model(estimator: BaseFM, path: str | os.PathLike[str], include_optimize
         put_encoder(estimator.encoder_, header, arrays)
     if model.deep is not None:
         put_network(model.deep, include_optimizer, header, arrays)
-    write_model_file(path, arrays, _without_nan(header))
+    number = headers.PLAIN_FORMAT
+    if is_reduced:  # plain files stay as earlier versions read them
+        header |= {"storage": dtype, "prune": prune}
+        number = headers.FORMAT
+    bfloat16 = ("factors",) if dtype == "bfloat16" else ()
+    write_model_file(path, arrays, _without_nan(header), number, bfloat16)
+
+
+def _tables(model: FMModel, storage: str, prune: float | None) -> dict[str, NDArray[Any]]:
+    """Factors and weights as the file is to hold them, and of which features."""
+    factors, weights = model.params.factors[:, : model.n_factors], model.params.linear[:, 0]
+    if storage == "float32" and prune is None:
+        return {"factors": factors, "linear": weights}
+    kept = None
+    if prune is not None:
+        kept = kept_features(factors, weights, model.scale, model.params.inverse_scale, prune)
+    stored, linear = reduced_tables(storage, factors, weights, kept)
+    if storage == "int8":
+        wrong = np.flatnonzero(~np.isfinite(linear[:, 1]))
+        if len(wrong):
+            feature = int(wrong[0]) if kept is None else int(np.flatnonzero(kept)[wrong[0] - 1])
+            raise validation.infinite_factors_error(feature)
+    found = {"factors": stored, "linear": linear}
+    return found if kept is None else found | {"kept": np.packbits(kept)}
 
 
 def _put_text_attributes(estimator: BaseFM, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
@@ -150,14 +194,12 @@ def _labels_to_header(labels: NDArray[Any]) -> dict[str, Any]:
     return {"dtype": labels.dtype.str, "values": values}
 
 
-def _labels_from_header(stored: dict[str, Any]) -> NDArray[Any]:
-    dtype = np.dtype(stored["dtype"])
-    _require(dtype.itemsize <= _MAX_LABEL, f"labels of {dtype.itemsize} bytes each")
-    return np.array(stored["values"], dtype=dtype)
-
-
 def load_model(path: str | os.PathLike[str]) -> Any:
     """Read an estimator that `save` wrote; its scores are the same, bit for bit.
+
+    Those of a file that was made smaller, by `dtype` or `prune`, are the scores of the numbers that it holds. In
+    memory they are float32 again, of all features, and may be trained further; to score from the small tables
+    themselves, use `Scorer`.
 
     Parameters
     ----------
@@ -183,124 +225,57 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     >>> from fastfm_deep import load_model
     >>> model = load_model("clicks.safetensors")  # doctest: +SKIP
     """
-    header, arrays = read_model_file(path)
-    try:
-        return _estimator_from(header, arrays)
-    except validation.TableTooLargeError:  # nothing is wrong with the file
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        raise validation.model_file_error(
-            os.fsdecode(path),
-            f"holds no estimator that this version of fastfm_deep can build ({type(error).__name__}: {error})",
-            "save the model again",
-        ) from error
+    stored = read_stored_model(path)
+    with contradictions_refused(path):
+        return _estimator_from(stored)
 
 
-def _estimator_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> BaseFM:
+def _estimator_from(stored: StoredModel) -> BaseFM:
+    header, arrays = stored.header, stored.arrays
     parameters = dict(header["hyper_parameters"])
     if isinstance(parameters.get("class_weight"), list):
         labels, weights = parameters["class_weight"]
-        parameters["class_weight"] = dict(zip(_labels_from_header(labels).tolist(), weights, strict=True))
+        parameters["class_weight"] = dict(zip(labels_from_header(labels).tolist(), weights, strict=True))
     if "dnn_hidden_units" in parameters:
         parameters["dnn_hidden_units"] = tuple(parameters["dnn_hidden_units"])
     estimator: Any = _CLASSES[header["class"]](**parameters)
     attributes = dict(header["attributes"])
-    former_base = attributes.pop(_FORMER_BASE, None)
+    attributes.pop(FORMER_BASE, None)
     for name in _PLAIN_ATTRIBUTES[:4]:
-        _require(name in attributes, f"no attribute {name!r}")
+        require(name in attributes, f"no attribute {name!r}")
     for name, value in attributes.items():
-        _require(name in _PLAIN_ATTRIBUTES, f"an attribute {name!r}")
-        _require(name != "target_name_" or isinstance(value, str), f"{name}={value!r}")
+        require(name in _PLAIN_ATTRIBUTES, f"an attribute {name!r}")
+        require(name != "target_name_" or isinstance(value, str), f"{name}={value!r}")
         setattr(estimator, name, tuple(value) if name == "target_range_" else value)
-    if "feature_names" in header:
-        estimator.feature_names_in_ = np.array(header["feature_names"], dtype=object)
-    if isinstance(estimator, FMClassifier):
-        estimator.classes_ = _labels_from_header(header["classes"])
-        _require(estimator.classes_.shape == (2,), f"{len(estimator.classes_)} classes instead of 2")
-    # Rows are checked against this width, and the kernels trust it.
-    _require(estimator.n_features_in_ == header["n_features"], f"n_features_in_={estimator.n_features_in_}")
-    estimator._model = _model_from(header, arrays)
-    if "id_map" in header or former_base is not None:
-        stored = header.get("id_map", {"kind": "offset", "base": former_base})
-        estimator.id_map_ = _id_map_from(stored, header["n_features"], arrays)
-    if "n_fields" in header:
-        estimator.fields_ = _fields_from(header, arrays)
-    if "encoder" in header:
-        estimator.encoder_ = encoder_from(header, arrays)
+    if stored.feature_names is not None:
+        estimator.feature_names_in_ = np.array(stored.feature_names, dtype=object)
+    if stored.classes is not None:
+        estimator.classes_ = stored.classes
+    model = estimator._model = fm_model(stored, in_place=False, rule=header["rule"])
+    if model.rule is not None:
+        _take_states(model, arrays)
+    if stored.id_map is not None:
+        estimator.id_map_ = stored.id_map
+    if stored.layout is not None:
+        estimator.fields_ = stored.layout
+    if stored.encoder is not None:
+        estimator.encoder_ = encoder_from(stored)
         estimator.encoder = clone(estimator.encoder_)
     if isinstance(estimator, DeepFMMixin):
         estimator.fields = estimator.fields_ = getattr(estimator, "fields_", None)
-        if "encoder" in header:  # fields come from its columns
+        if stored.encoder is not None:  # fields come from its columns
             estimator.fields = None
-        estimator._model.deep = network_from(header, arrays, estimator.fields_)
+    if model.deep is not None and stored.network is not None:
+        model.deep.optimizer = optimizer_from(stored.network, arrays)
     return estimator
 
 
-def _id_map_from(stored: dict[str, Any], n_features: int, arrays: dict[str, NDArray[Any]]) -> IdMap:
-    kind, base = stored["kind"], stored["base"]
-    _require(kind in ("offset", "hash", "table"), f"an id map of kind {kind!r}")
-    _require(type(base) is int and base in ((0, 1) if kind == "offset" else (0,)), f"base={base!r}")
-    if kind != "table":
-        return IdMap(kind, n_features, base, np.empty(0, np.int64))
-    # Text without any pair has no ids, but still a column.
-    n_ids = 0 if n_features == 1 and not len(arrays["ids"]) else n_features
-    ids = _take(arrays, "ids", (n_ids,), np.int64)
-    _require(bool(np.all((ids >= 0) & (ids <= LARGEST_ID))), "ids out of range")
-    return IdMap("table", n_features, 0, ids)
-
-
-def _fields_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FieldLayout:
-    n_fields, pooling = header["n_fields"], tuple(header.get("pooling", ()))
-    field_of_column = _take(arrays, "field_of_column", (header["n_features"],), np.int32)
-    _require(type(n_fields) is int and 0 <= n_fields < 2**31, f"n_fields={n_fields!r}")
-    least, most = int(field_of_column.min()), int(field_of_column.max())
-    _require(least >= -1 and most < n_fields, f"fields from {least} to {most} of {n_fields}")
-    _require(not pooling or len(pooling) == n_fields, f"{len(pooling)} poolings of {n_fields} fields")
-    _require(set(pooling) <= set(POOLINGS), f"pooling {set(pooling) - set(POOLINGS)}")
-    return FieldLayout(field_of_column, n_fields, pooling)
-
-
-def _model_from(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FMModel:
-    n_features, n_factors, rule = header["n_features"], header["n_factors"], header["rule"]
-    center, scale, epochs = float(header["center"]), float(header["scale"]), int(header["epochs"])
-    _require(type(n_features) is int and n_features > 0, f"n_features={n_features}")
-    _require(type(n_factors) is int and n_factors >= 0, f"n_factors={n_factors}")
-    # Of all sizes this one is as long as an array of the file, so that nothing larger than it is allocated.
-    linear = _take(arrays, "linear", (n_features,))
-    factors = _take(arrays, "factors", (n_features if n_factors else 0, n_factors))
-    occurs = _take(arrays, "occurs", (-(-n_features // 8),), np.uint8)
-    params = allocate(n_features, n_factors, rule)
-    params.factors[:, :n_factors] = factors
-    params.linear[:, 0] = linear
-    params.intercept[:1] = _take(arrays, "intercept", (1,))
-    if rule is not None:
-        for name, states in (
-            ("factor_states", params.factors[:, params.padded_factors :]),
-            ("linear_states", params.linear[:, 1:]),
-            ("intercept_states", params.intercept[1:]),
-        ):
-            states[...] = _take(arrays, name, states.shape)
-    if "inverse_scale" in arrays:
-        params = params._replace(inverse_scale=_take(arrays, "inverse_scale", (n_features,)))
-    if "parts" in arrays:
-        params = with_parts(params, _take(arrays, "parts", (n_features,), np.uint8))
-    return FMModel(params, n_factors, rule, np.unpackbits(occurs, count=n_features), center, scale, epochs)
-
-
-def _take(
-    arrays: dict[str, NDArray[Any]], name: str, shape: tuple[int, ...], dtype: Any = np.float32
-) -> NDArray[Any]:
-    """An array of the file; without this check NumPy would stretch one of another shape."""
-    array = arrays[name]
-    expected = np.dtype(dtype)
-    _require(
-        array.shape == shape and array.dtype == expected,
-        f"{name} of shape {array.shape} and {array.dtype} instead of {shape} and {expected}",
-    )
-    return array
-
-
-def _require(condition: bool, found: str) -> None:
-    """Give up on a file; `load_model` adds its name."""
-    if not condition:
-        raise ValueError(f"found {found}")
+def _take_states(model: FMModel, arrays: dict[str, NDArray[Any]]) -> None:
+    """Put the states of the optimizer into the room that the tables have for them."""
+    params = model.params
+    for name, states in (
+        ("factor_states", params.factors[:, params.padded_factors :]),
+        ("linear_states", params.linear[:, 1:]),
+        ("intercept_states", params.intercept[1:]),
+    ):
+        states[...] = take(arrays, name, states.shape)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from fastfm_deep.data.fields import FieldLayout
-from fastfm_deep.model.deep import DeepPart
-from fastfm_deep.nn.activations import ACTIVATIONS
-from fastfm_deep.nn.mlp import MLPShape
+from fastfm_deep.model.stored import require, take
 from fastfm_deep.nn.optimizers import OPTIMIZERS, DenseOptimizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from fastfm_deep.model.deep import DeepPart
+    from fastfm_deep.model.stored import StoredNetwork
 
 _STATE = "network_state_"
 
@@ -35,54 +32,18 @@ def put_network(
         arrays.update({_STATE + name: state for name, state in optimizer.states.items()})
 
 
-def network_from(
-    header: dict[str, Any], arrays: dict[str, NDArray[Any]], layout: FieldLayout | None
-) -> DeepPart | None:
-    """The network of a file, None where it holds none.
+def optimizer_from(stored: StoredNetwork, arrays: dict[str, NDArray[Any]]) -> DenseOptimizer | None:
+    """The optimizer of a network with the states that a file holds, None where it holds none.
 
     Raises
     ------
-    ValueError
-        Header and arrays contradict each other.
+    ValueError, KeyError
+        There is no such optimizer, or its states are missing or of another network.
     """
-    if "network" not in header:
-        if "network_parameters" in arrays:  # without it the scores would be those of another model
-            raise ValueError("found parameters of a network, but not its shape")
+    if stored.optimizer_name is None:
         return None
-    stored = dict(header["network"])
-    with_fields, optimizer_name = stored.pop("with_fields"), stored.pop("optimizer")
-    shape = MLPShape(**{**stored, "hidden_units": tuple(stored["hidden_units"])})
-    n_vectors = 2 if not with_fields else -1 if layout is None else layout.n_fields
-    is_sound = (
-        all(type(size) is int and 0 < size < 2**31 for size in (shape.n_inputs, *shape.hidden_units))
-        and len(shape.hidden_units) > 0
-        and shape.activation in ACTIVATIONS
-        and type(shape.batch_norm) is bool
-        and isinstance(shape.dropout, float | int)
-        and math.isfinite(shape.dropout)
-        and 0.0 <= shape.dropout < 1.0
-        and shape.n_inputs == n_vectors * header["n_factors"]
-    )
-    if not is_sound:
-        raise ValueError(f"found a network of {shape}")
-    deep = DeepPart(
-        layout if with_fields else None,
-        shape,
-        _take(arrays, "network_parameters", shape.n_parameters),
-        _take(arrays, "network_running", shape.n_running),
-        None,
-    )
-    if optimizer_name is not None:
-        if optimizer_name not in OPTIMIZERS:
-            raise ValueError(f"found a network trained by {optimizer_name!r}")
-        deep.optimizer = DenseOptimizer(optimizer_name, shape.n_parameters)
-        for name, state in deep.optimizer.states.items():
-            state[...] = _take(arrays, _STATE + name, len(state), state.dtype)
-    return deep
-
-
-def _take(arrays: dict[str, NDArray[Any]], name: str, size: int, dtype: Any = np.float32) -> NDArray[Any]:
-    array = arrays[name]
-    if array.shape != (size,) or array.dtype != np.dtype(dtype):
-        raise ValueError(f"found {name} of shape {array.shape} and {array.dtype} instead of ({size},)")
-    return array
+    require(stored.optimizer_name in OPTIMIZERS, f"a network trained by {stored.optimizer_name!r}")
+    optimizer = DenseOptimizer(stored.optimizer_name, stored.shape.n_parameters)
+    for name, state in optimizer.states.items():
+        state[...] = take(arrays, _STATE + name, state.shape, state.dtype)
+    return optimizer

@@ -10,11 +10,10 @@ no checksums, and copies what it reads. Any safetensors reader opens the file ne
 
 from __future__ import annotations
 
-import mmap as memory_map
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ import numpy as np
 from fastfm_deep import validation
 from fastfm_deep.data.output import replace_file
 from fastfm_deep.model import header as headers
+from fastfm_deep.model.mapped import CAN_MAP, MappedFile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,11 @@ class ModelFile(NamedTuple):
 
 
 def write_model_file(
-    path: str | os.PathLike[str], arrays: dict[str, NDArray[Any]], header: dict[str, Any]
+    path: str | os.PathLike[str],
+    arrays: dict[str, NDArray[Any]],
+    header: dict[str, Any],
+    number: int = headers.PLAIN_FORMAT,
+    bfloat16: Collection[str] = (),
 ) -> None:
     """Write arrays and a description to a file that appears whole or not at all.
 
@@ -51,6 +55,11 @@ def write_model_file(
         letters, digits, "_" and ".".
     header : dict
         Anything that JSON can hold; tuples come back as lists.
+    number : int
+        The format: earlier versions refuse one that they do not know.
+    bfloat16 : collection of str
+        Names of arrays of uint16 that are the bits of bfloat16 numbers. Other readers see them as such; here they
+        come back as uint16.
 
     Raises
     ------
@@ -63,16 +72,16 @@ def write_model_file(
     --------
     >>> write_model_file("m.safetensors", {"w": np.zeros(3)}, {"class": "Example"})  # doctest: +SKIP
     """
-    placed = headers.place_arrays(arrays)
+    placed = headers.place_arrays(arrays, bfloat16)
     entries = {name: entry for name, (entry, _) in placed.items()}
-    length = len(headers.header_bytes(header, entries, dict.fromkeys(entries, f"{0:08x}")))
+    length = len(headers.header_bytes(header, entries, dict.fromkeys(entries, f"{0:08x}"), number))
     with replace_file(path) as file:
         # The header stands before the arrays, but holds their checksums: it is written last, into the room left.
         file.seek(8 + length)
         checksums = {name: _write_array(file, array) for name, (_, array) in placed.items()}
         file.seek(0)
         file.write(length.to_bytes(8, "little"))
-        file.write(headers.header_bytes(header, entries, checksums))
+        file.write(headers.header_bytes(header, entries, checksums, number))
 
 
 def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -106,9 +115,9 @@ def read_model_file(path: str | os.PathLike[str], mmap: bool = False) -> ModelFi
     ----------
     path : str or path
     mmap : bool, default False
-        Map the arrays instead of reading them: they are read-only then, and processes that map the same file
-        share its memory. All bytes are still checked, once, now. The file may be replaced while it is mapped, as
-        `write_model_file` does, but not shortened in place: a process that touches a page that is gone ends.
+        Map the arrays instead of reading them, where the system allows that: they are read-only then, and
+        processes that map the same file share its memory. All bytes are still checked, once, now. The file may be
+        replaced while it is mapped, as `write_model_file` does, but not changed in place; see `map_model_file`.
 
     Returns
     -------
@@ -126,11 +135,23 @@ def read_model_file(path: str | os.PathLike[str], mmap: bool = False) -> ModelFi
     --------
     >>> header, arrays = read_model_file("m.safetensors")  # doctest: +SKIP
     """
+    return map_model_file(path)[0] if mmap else _read_file(path, False)[0]
+
+
+def map_model_file(path: str | os.PathLike[str]) -> tuple[ModelFile, MappedFile | None]:
+    """`read_model_file` of a file that is mapped, and the map, which can tell whether the file has been changed.
+
+    None instead of the map where the system does not allow that: the arrays have been read then.
+    """
+    return _read_file(path, CAN_MAP)
+
+
+def _read_file(path: str | os.PathLike[str], mmap: bool) -> tuple[ModelFile, MappedFile | None]:
     name = os.fsdecode(path)
     with _open(name) as file:
         try:
             header, first = _read_header(file, name)
-            mapped = memory_map.mmap(file.fileno(), 0, access=memory_map.ACCESS_READ) if mmap else None
+            mapped = MappedFile(file, name) if mmap else None
             arrays = {}
             for key, entry in header.entries.items():
                 array, checksum = _read_array(file, mapped, first + entry.start, entry)
@@ -141,7 +162,7 @@ def read_model_file(path: str | os.PathLike[str], mmap: bool = False) -> ModelFi
         except OSError as error:
             fault = f"cannot be read: {error.strerror or error}"
             raise validation.model_file_error(name, fault, "take a copy that can") from error
-    return ModelFile(header.description, arrays)
+    return ModelFile(header.description, arrays), mapped
 
 
 def _open(name: str) -> BinaryIO:
@@ -189,22 +210,30 @@ def _read_header(file: BinaryIO, name: str) -> tuple[headers.Header, int]:
 
 
 def _read_array(
-    file: BinaryIO, mapped: memory_map.mmap | None, position: int, entry: headers.Entry
+    file: BinaryIO, mapped: MappedFile | None, position: int, entry: headers.Entry
 ) -> tuple[NDArray[Any], str]:
     """An array, mapped or read, and the checksum of its bytes."""
     checksum = 0
     if mapped is not None:
-        array = np.ndarray(entry.shape, entry.dtype, buffer=mapped, offset=position)
+        array = np.ndarray(entry.shape, entry.dtype, buffer=mapped.memory, offset=position)
         for piece in _pieces(array):
             checksum = zlib.crc32(_bytes_of(piece), checksum)
         return array, f"{checksum:08x}"
-    array = np.empty(entry.shape, entry.dtype)
+    array = _aligned_array(entry)
     file.seek(position)
     for piece in _pieces(array):  # views: the array is contiguous
         content = _bytes_of(piece)
         n_read = file.readinto(content)  # type: ignore[attr-defined]
         checksum = zlib.crc32(content[:n_read], checksum)
     return array, f"{checksum:08x}"
+
+
+def _aligned_array(entry: headers.Entry) -> NDArray[Any]:
+    """Room for an array that begins with a cache line, as in the file: else each of its rows takes one more."""
+    n_bytes = entry.end - entry.start
+    flat = np.empty(n_bytes + headers.ALIGN, np.uint8)
+    first = -flat.ctypes.data % headers.ALIGN
+    return flat[first : first + n_bytes].view(entry.dtype).reshape(entry.shape)
 
 
 def _damaged(name: str, fault: str) -> validation.ModelFileError:

@@ -15,7 +15,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,10 @@ from fastfm_deep import __version__, validation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 1
+FORMAT = 2
+"""The newest that is known here: 2 may hold factors in another storage than float32, or of some features only."""
+PLAIN_FORMAT = 1
+"""The format of all other files, so that earlier versions read them."""
 ALIGN = 64
 PADDING = "padding."  # what the names of arrays that only fill holes begin with
 MAX_HEADER = 100_000_000  # bytes; the limit of safetensors
@@ -49,7 +52,9 @@ _CODES = {
     "i8": "I64",
     "f8": "F64",
 }
+_BFLOAT16 = "BF16"
 _DTYPES = {code: np.dtype("<" + text) for text, code in _CODES.items()}
+_DTYPES[_BFLOAT16] = np.dtype("<u2")  # NumPy has no such type; its bits are those of a uint16
 
 
 class Entry(NamedTuple):
@@ -95,10 +100,13 @@ class ForeignError(Exception):
     """A header of safetensors, perhaps, but not of a model."""
 
 
-def place_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Entry, NDArray[Any]]]:
+def place_arrays(
+    arrays: Mapping[str, NDArray[Any]], bfloat16: Collection[str] = ()
+) -> dict[str, tuple[Entry, NDArray[Any]]]:
     """Entries and arrays in the order of the file, with zeros in between where an array would not be aligned.
 
-    safetensors wants arrays without holes; a table that is not aligned takes more cache lines when it is mapped.
+    `bfloat16` names arrays of uint16 that are the bits of such numbers. safetensors wants arrays without holes; a
+    table that is not aligned takes more cache lines when it is mapped.
     """
     placed: dict[str, tuple[Entry, NDArray[Any]]] = {}
     end = 0
@@ -109,7 +117,8 @@ def place_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[Entry, N
             filler = np.zeros(hole, np.uint8)
             placed[f"{PADDING}{len(placed)}"] = Entry("U8", filler.shape, end, end + hole), filler
             end += hole
-        placed[name] = Entry(_CODES[array.dtype.str[1:]], array.shape, end, end + array.nbytes), array
+        code = _BFLOAT16 if name in bfloat16 else _CODES[array.dtype.str[1:]]
+        placed[name] = Entry(code, array.shape, end, end + array.nbytes), array
         end += array.nbytes
     return placed
 
@@ -126,9 +135,14 @@ def _check_array(name: str, array: NDArray[Any]) -> None:
         )
 
 
-def header_bytes(description: dict[str, Any], entries: dict[str, Entry], checksums: Mapping[str, str]) -> bytes:
+def header_bytes(
+    description: dict[str, Any],
+    entries: dict[str, Entry],
+    checksums: Mapping[str, str],
+    number: int = PLAIN_FORMAT,
+) -> bytes:
     """The header as it stands in the file; its length depends on the number of checksums, not on their values."""
-    content = {"format": FORMAT, "version": __version__, "header": description, "checksums": dict(checksums)}
+    content = {"format": number, "version": __version__, "header": description, "checksums": dict(checksums)}
     try:
         text = _dumps(content)
     except (TypeError, ValueError, RecursionError) as error:

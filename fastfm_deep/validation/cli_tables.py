@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from fastfm_deep.validation.errors import InputError
@@ -134,6 +133,8 @@ def twice_declared_error(name: str, places: Sequence[str]) -> InputError:
 
 def undeclared_names_error(option: str, name: str, known: Sequence[str]) -> InputError:
     """Say that an option names a column that is no feature."""
+    import difflib  # takes 10 ms
+
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known[:10])}."
     return InputError(f"{option} names {name!r}, which is none of the columns that are features; {hint}")

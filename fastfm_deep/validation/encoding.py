@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -144,6 +143,8 @@ def bag_weight_error(weights: str, row: int, value: Any) -> InputError:
 
 def unlisted_columns_error(name: str, unknown: Sequence[str], known: Sequence[str]) -> InputError:
     """Say that a list names columns that the encoder has not."""
+    import difflib  # takes 10 ms
+
     near = difflib.get_close_matches(str(unknown[0]), known, 1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     return InputError(
@@ -201,6 +202,8 @@ def row_type_error(row: Any) -> InputError:
 
 def row_column_error(name: str, known: Sequence[str]) -> InputError:
     """Say that a row has no value of a column."""
+    import difflib  # takes 10 ms
+
     near = difflib.get_close_matches(name, known, 1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     found = listed(known) or "none at all"

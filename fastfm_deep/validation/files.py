@@ -76,3 +76,21 @@ def unknown_class_error(name: str, known: list[str]) -> InputError:
     """Say that an estimator is of a class that `load_model` would not find."""
     listed = ", ".join(known)
     return model_content_error(f"{name} is none of {listed}, which load_model can build; use pickle for it")
+
+
+def changed_model_error(path: str) -> ModelFileError:
+    """Say that a mapped file is no longer what it was."""
+    return model_file_error(
+        path,
+        "has been changed in place while it was mapped, so that answers would be those of no model",
+        "replace model files as save() does, by renaming a whole new one, and reload(); or load with mmap=False",
+    )
+
+
+def contradicting_model_error(path: str, error: Exception) -> ModelFileError:
+    """Say that header and arrays of a whole file make no model; `error` tells what was found."""
+    return model_file_error(
+        path,
+        f"holds no estimator that this version of fastfm_deep can build ({type(error).__name__}: {error})",
+        "save the model again",
+    )

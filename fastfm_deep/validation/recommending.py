@@ -9,19 +9,19 @@ from fastfm_deep.validation.encoding import listed, shown
 from fastfm_deep.validation.errors import InputError, InputTypeError
 
 
-def shared_column_error(name: str) -> InputError:
-    """Say that a column belongs to users and items at once."""
+def shared_column_error(name: str, tables: tuple[str, str]) -> InputError:
+    """Say that a column belongs to two tables, users and items, at once."""
     return InputError(
-        f"Column {name!r} is in users and in items, but must be in one of them: the score of a pair takes one "
-        "value of it. Leave it out of the other."
+        f"Column {name!r} is in {tables[0]} and in {tables[1]}, but must be in one of them: the score of a pair "
+        "takes one value of it. Leave it out of the other."
     )
 
 
-def absent_column_error(name: str) -> InputError:
-    """Say that a column is of neither users nor items."""
+def absent_column_error(name: str, tables: tuple[str, str]) -> InputError:
+    """Say that a column is in neither table."""
     return InputError(
-        f"Column {name!r} is neither in users nor in items, but the model was fitted to it; add it to one of "
-        "them, None where its value is missing."
+        f"Column {name!r} is neither in {tables[0]} nor in {tables[1]}, but the model was fitted to it; add it to "
+        "one of them, None where its value is missing."
     )
 
 

@@ -5,7 +5,6 @@ Rows count from 0 here, as they do in the arrays that a table becomes.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,6 +64,8 @@ def missing_column_error(column: str, names: Sequence[str]) -> InputError:
     """Say that a table lacks a column, and which ones it has."""
     if not names:
         return InputError(f"There is no column {column!r}: the table has no columns at all; give it this one.")
+    import difflib  # takes 10 ms
+
     close = difflib.get_close_matches(column, names, 1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     shown = ", ".join(map(repr, names[:_SHOWN]))
