@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from fastfm_deep.kernels import dense, first_layer, network
-from fastfm_deep.kernels._jit import kernel, row_function
+from fastfm_deep.kernels import lanes as ln
+from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_function
 from fastfm_deep.kernels.fields import Fields
+from fastfm_deep.kernels.forward import forward, point_at_packed
 from fastfm_deep.kernels.micro_batch import (
     BatchOut,
     batch_step,
@@ -24,6 +26,7 @@ from fastfm_deep.kernels.micro_batch import (
     update_intercept,
 )
 from fastfm_deep.kernels.network import first_behind, first_products, first_weights
+from fastfm_deep.kernels.pointers import FLOAT_BYTES
 from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 from fastfm_deep.kernels.slots import BatchRows, Slots, copy_columns, take_rows
 
@@ -121,9 +124,29 @@ def fit_batches(
     return at
 
 
-@kernel
-def score_batches(rows, params, fields, net, room, found, lanes, blocks, scores):
-    """Write the raw scores of all rows to `scores`, float64 (n_rows,)."""
+def score_batches_lanes(rows, params, fields, packed, room, found, lanes, blocks, scores):
+    """Write the raw scores of all rows to `scores`, float64 (n_rows,).
+
+    `packed` is the network, whose inputs are of the padded width; `room` is scratch for `forward`, float32.
+    """
+    before = flush_denormals()
+    n_rows, batch_size = len(scores), len(found.raw)
+    network = point_at_packed(packed)
+    input_bytes = found.inputs.shape[1] * found.inputs.shape[2] * FLOAT_BYTES
+    to_inputs, to_room = ln.address_of(ln.pointer(found.inputs), 0), ln.address_of(ln.pointer(room), 0)
+    for first in range(0, n_rows, batch_size):
+        size = min(batch_size, n_rows - first)
+        part = BatchRows(rows.indptr[first : first + size + 1], rows.indices, rows.values)
+        gather_rows(part, params, fields, _first_rows(found, size), lanes, blocks)
+        answers = scores[first : first + size]
+        for i in range(size):
+            answers[i] = params.intercept[0] + found.raw[i]
+        forward(network, to_inputs, input_bytes, size, to_room, ln.pointer(answers))
+    restore_mode(before)
+
+
+def score_batches_plain(rows, params, fields, net, room, found, lanes, blocks, scores):
+    """`score_batches_lanes`, readable, by the network as it is trained, in a `NetworkRoom`."""
     before = flush_denormals()
     n_rows, batch_size = len(scores), len(found.raw)
     for first in range(0, n_rows, batch_size):
@@ -135,3 +158,7 @@ def score_batches(rows, params, fields, net, room, found, lanes, blocks, scores)
         for i in range(size):
             scores[first + i] = params.intercept[0] + (out.raw[i] + room.answers[i])
     restore_mode(before)
+
+
+# Lanes go by address: they cannot run uncompiled, and no bounds are checked.
+score_batches = kernel(score_batches_lanes if JIT_ENABLED and not BOUNDS_CHECKED else score_batches_plain)

@@ -16,7 +16,14 @@ import numpy as np
 
 from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, row_function
-from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_tables, value_at
+from fastfm_deep.kernels.pointers import (
+    FLOAT_BYTES,
+    factor_value,
+    point_at_rows,
+    point_at_tables,
+    row_at,
+    value_at,
+)
 
 _ZERO = np.float32(0.0)
 _HALF = np.float32(0.5)
@@ -38,6 +45,14 @@ class Fields(NamedTuple):
     n_fields: int
 
 
+class FieldPointers(NamedTuple):
+    """The same by address; their owner keeps the arrays alive."""
+
+    of_id: int
+    maxed: int
+    n_fields: int
+
+
 class RowSums(NamedTuple):
     """What a row adds up to; arrays of the padded width of factors.
 
@@ -53,36 +68,46 @@ class RowSums(NamedTuple):
 def gather_row_lanes(rows, row, params, fields, out, lanes, blocks):
     """Linear and pair terms of `row`; leaves s and the field vectors in `out`."""
     pointers, tables = point_at_rows(rows), point_at_tables(params, lanes, blocks)
-    of_id, maxed = ln.pointer(fields.of_id), ln.pointer(fields.maxed)
     to_sums, to_vectors = ln.address_of(ln.pointer(out.sums), 0), ln.address_of(ln.pointer(out.vectors), 0)
-    n_fields, any_maxed = np.intp(fields.n_fields), len(fields.maxed) > 0
-    width = tables.state_bytes
-    first, end = ln.at(pointers.indptr, row), ln.at(pointers.indptr, row + 1)
+    of_feature = FieldPointers(ln.pointer(fields.of_id), ln.pointer(fields.maxed), np.intp(fields.n_fields))
+    span = ln.at(pointers.indptr, row), ln.at(pointers.indptr, row + 1)
+    return gather_values_lanes(
+        pointers, span, tables, of_feature, len(fields.maxed) > 0, to_sums, to_vectors, lanes
+    )
+
+
+@row_function
+def gather_values_lanes(rows, span, tables, fields, any_maxed, to_sums, to_vectors, lanes):
+    """`gather_row_lanes` of the non-zeros from span[0] to span[1] - 1, to the addresses given."""
+    n_fields, width = fields.n_fields, tables.state_bytes
     linear = pairs = _ZERO
     for block in range(tables.n_blocks):
         away = block * len(lanes) * FLOAT_BYTES
+        factors = tables.factors + block * len(lanes) * ln.stored_bytes(lanes)
         s = q = ln.zeros(lanes)
         for field in range(n_fields):
-            start = -_INFINITY if any_maxed and ln.at(maxed, field) else _ZERO
+            start = -_INFINITY if any_maxed and ln.at(fields.maxed, field) else _ZERO
             ln.store(to_vectors + field * width + away, ln.splat(lanes, start))
-        for p in range(first, end):
-            id = np.intp(ln.at(pointers.indices, p))
-            x = value_at(pointers, tables, p)
+        for p in range(span[0], span[1]):
+            id = np.intp(ln.at(rows.indices, p))
+            x = value_at(rows, tables, p)
+            at = row_at(tables.lookup, id)
             if block == 0:
-                linear += ln.at(tables.linear, id * tables.linear_width) * x
-            vx = ln.multiply(ln.load(lanes, tables.factors + id * tables.row_bytes + away), ln.splat(lanes, x))
+                linear += ln.at(tables.linear, at * tables.linear_width) * x
+            factor_x = ln.splat(lanes, factor_value(tables, at, x, lanes))
+            vx = ln.multiply(ln.load_stored(lanes, factors + at * tables.row_bytes), factor_x)
             s = ln.add(s, vx)
             q = ln.add(q, ln.multiply(vx, vx))
             if n_fields > 0:
-                field = np.intp(ln.at(of_id, id))
+                field = np.intp(ln.at(fields.of_id, id))
                 if field >= 0:
                     e = to_vectors + field * width + away
-                    if not any_maxed or not ln.at(maxed, field):
+                    if not any_maxed or not ln.at(fields.maxed, field):
                         ln.store(e, ln.add(ln.load(lanes, e), vx))
                     elif x != _ZERO:
                         ln.store(e, ln.maximum(ln.load(lanes, e), vx))
         for field in range(n_fields if any_maxed else 0):
-            if ln.at(maxed, field):  # an empty field is a zero vector
+            if ln.at(fields.maxed, field):  # an empty field is a zero vector
                 e = to_vectors + field * width + away
                 nothing = ln.splat(lanes, -_INFINITY)
                 ln.store(e, ln.where_equal(ln.load(lanes, e), nothing, ln.zeros(lanes), ln.load(lanes, e)))
@@ -210,11 +235,12 @@ def prefetch_row_lanes(rows, row, params):
     """Ask for the parameters of `row`."""
     indptr, indices = ln.pointer(rows.indptr), ln.pointer(rows.indices)
     linear, factors = ln.pointer(params.linear), ln.pointer(params.factors)
+    lookup = ln.pointer_if_any(params.lookup)
     first, end = ln.at(indptr, row), ln.at(indptr, row + 1)
     for p in range(first, min(end, first + _MOST_AHEAD)):
-        id = np.intp(ln.at(indices, p))
-        ln.prefetch(ln.address_of(linear, id * np.intp(params.linear.shape[1])))
-        ln.prefetch(ln.address_of(factors, id * np.intp(params.factors.shape[1])))
+        at = row_at(lookup, np.intp(ln.at(indices, p)))
+        ln.prefetch(ln.address_of(linear, at * np.intp(params.linear.shape[1])))
+        ln.prefetch(ln.address_of(factors, at * np.intp(params.factors.shape[1])))
 
 
 @row_function

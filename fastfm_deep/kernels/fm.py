@@ -17,7 +17,15 @@ from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_fu
 from fastfm_deep.kernels.hot_columns import EXCHANGE_EVERY, N_SLOTS, exchange, make_copies, offsets
 from fastfm_deep.kernels.losses import loss_and_gradient
 from fastfm_deep.kernels.parts import HAS_FACTORS, of_weight, part_at, part_at_lanes, prefetch_part
-from fastfm_deep.kernels.pointers import FLOAT_BYTES, point_at_rows, point_at_states, point_at_tables, value_at
+from fastfm_deep.kernels.pointers import (
+    FLOAT_BYTES,
+    factor_value,
+    point_at_rows,
+    point_at_states,
+    point_at_tables,
+    row_at,
+    value_at,
+)
 from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 from fastfm_deep.kernels.updates import (
     ADAGRAD_ROWWISE,
@@ -45,29 +53,31 @@ def score_row_lanes(rows, row, ahead, tables, sums, lanes):
     first, end = ln.at(rows.indptr, row), ln.at(rows.indptr, row + 1)
     first_ahead, end_ahead = ln.at(rows.indptr, ahead), ln.at(rows.indptr, ahead + 1)
     to_ahead = first_ahead - first
-    block_bytes = len(lanes) * FLOAT_BYTES
     linear = np.float32(0.0)
     pairs = np.float32(0.0)
     # The linear terms ride along with the first block: a loop of their own costs 6 %.
     for block in range(max(tables.n_blocks, 1)):
-        factors = tables.factors + block * block_bytes
+        factors = tables.factors + block * len(lanes) * ln.stored_bytes(lanes)
         s = ln.zeros(lanes)
         q = ln.zeros(lanes)
         for p in range(first, end):
             col = np.intp(ln.at(rows.indices, p))
             x = value_at(rows, tables, p)
+            at = row_at(tables.lookup, col)
             if p + to_ahead < end_ahead:
-                col_ahead = np.intp(ln.at(rows.indices, p + to_ahead))
-                ln.prefetch(factors + col_ahead * tables.row_bytes)
+                at_ahead = row_at(tables.lookup, np.intp(ln.at(rows.indices, p + to_ahead)))
+                for away in range(0, len(lanes) * ln.stored_bytes(lanes), LINE):
+                    ln.prefetch(factors + at_ahead * tables.row_bytes + away)
                 if block == 0:
-                    ln.prefetch(ln.address_of(tables.linear, col_ahead * tables.linear_width))
+                    ln.prefetch(ln.address_of(tables.linear, at_ahead * tables.linear_width))
             if block == 0:
-                linear += ln.at(tables.linear, col * tables.linear_width) * x
+                linear += ln.at(tables.linear, at * tables.linear_width) * x
             if tables.n_blocks > 0:
-                vx = ln.multiply(ln.load(lanes, factors + col * tables.row_bytes), ln.splat(lanes, x))
+                factor_x = ln.splat(lanes, factor_value(tables, at, x, lanes))
+                vx = ln.multiply(ln.load_stored(lanes, factors + at * tables.row_bytes), factor_x)
                 s = ln.add(s, vx)
                 q = ln.add(q, ln.multiply(vx, vx))
-        ln.store(sums + block * block_bytes, s)
+        ln.store(sums + block * len(lanes) * FLOAT_BYTES, s)
         pairs += ln.sum_lanes(ln.subtract(ln.multiply(s, s), q))
     return linear + np.float32(0.5) * pairs
 

@@ -14,13 +14,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
 from numba.core.extending import intrinsic, overload, register_model
 
-LANES: dict[int, tuple[int, ...]] = {width: (0,) * width for width in (4, 8, 16)}
+_WIDTHS = (4, 8, 16, 32, 64)
+LANES: dict[int, tuple[int, ...]] = {width: (0,) * width for width in _WIDTHS}
 """Marker to pass for each width; a kernel is compiled once for each."""
+
+STORED_LANES: dict[str, dict[int, tuple[Any, ...]]] = {
+    "float32": LANES,
+    "bfloat16": {width: (np.uint16(0),) * width for width in _WIDTHS},
+    "int8": {width: (np.int8(0),) * width for width in _WIDTHS},
+}
+"""Markers that also say how parameters are stored, by the type of the numbers in the tuple; see `load_stored`."""
 
 _FLAGS = ("nsz", "arcp", "contract", "afn", "reassoc")
 _FLOAT = ir.FloatType()
@@ -90,6 +99,81 @@ def load(typingctx, lanes, address):
         return builder.load(pointer, align=_FLOAT_ALIGN)
 
     return lane_type(lanes, types.intp), codegen
+
+
+@intrinsic
+def load_stored(typingctx, lanes, address):
+    """The parameters that lie at `address` as float32 values, whatever `lanes` says that they are stored as.
+
+    A bfloat16 is the upper half of a float32. Integers come without the scale of their row.
+    """
+    lane_type = LaneVector(len(lanes))
+
+    def codegen(context, builder, signature, arguments):
+        vector = _vector(lane_type)
+        stored = _stored_type(lanes)
+        pointer = builder.inttoptr(arguments[1], ir.VectorType(stored, vector.count).as_pointer())
+        found = builder.load(pointer, align=stored_bytes_of(lanes))
+        if stored == _FLOAT:
+            return found
+        words = ir.VectorType(ir.IntType(32), vector.count)
+        if stored.width == 8:
+            return builder.sitofp(builder.sext(found, words), vector)
+        shift = ir.Constant(words, [16] * vector.count)
+        return builder.bitcast(builder.shl(builder.zext(found, words), shift), vector)
+
+    return lane_type(lanes, types.intp), codegen
+
+
+def _stored_type(lanes: Any) -> Any:
+    return {types.int8: ir.IntType(8), types.uint16: ir.IntType(16)}.get(lanes.dtype, _FLOAT)
+
+
+def stored_bytes_of(lanes: Any) -> int:
+    """Bytes of one stored parameter, for the type of a marker."""
+    return {types.int8: 1, types.uint16: 2}.get(lanes.dtype, 4)
+
+
+def stored_bytes(lanes):
+    """The same of a marker, at compile time."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(stored_bytes, inline="always")
+def _stored_bytes(lanes):
+    n_bytes = stored_bytes_of(lanes)
+    return lambda lanes: n_bytes
+
+
+def have_scales(lanes):
+    """Whether parameters are integers times a scale for each row, which lies behind the weight of that row."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(have_scales, inline="always")
+def _have_scales(lanes):
+    if lanes.dtype == types.int8:
+        return lambda lanes: True
+    return lambda lanes: False
+
+
+def _pointer_to(dtype: Any, docstring: str) -> Any:
+    def typing(typingctx, address):
+        def codegen(context, builder, signature, arguments):
+            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(dtype)(types.intp), codegen
+
+    typing.__name__ = f"{dtype}_pointer"
+    typing.__doc__ = docstring
+    return intrinsic(typing)
+
+
+float_pointer = _pointer_to(types.float32, "The integer `address` as a pointer to float32 values.")
+double_pointer = _pointer_to(types.float64, "The same to float64 values.")
+int32_pointer = _pointer_to(types.int32, "The same to int32 values.")
+int64_pointer = _pointer_to(types.int64, "The same to int64 values.")
+byte_pointer = _pointer_to(types.uint8, "The same to bytes.")
 
 
 @intrinsic
@@ -179,6 +263,28 @@ def pointer(typingctx, array):
         return builder.bitcast(data, context.get_value_type(signature.return_type))
 
     return types.CPointer(pointed)(array), codegen
+
+
+def pointer_if_any(array):
+    """`pointer` of an array, or None for None."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(pointer_if_any, inline="always")
+def _pointer_if_any(array):
+    if isinstance(array, types.NoneType):
+        return lambda array: None
+    return lambda array: pointer(array)
+
+
+@intrinsic
+def ones_like(typingctx, pointer):
+    """A pointer that stands for values that are all 1; see `all_ones`."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.uint8)(pointer), codegen
 
 
 @intrinsic

@@ -8,8 +8,6 @@ that alone: to ask for each non-zero would cost their updates 3 %.
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
-from numba.core.extending import overload
 
 from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import row_function
@@ -19,18 +17,6 @@ HAS_FACTORS = 2
 HAS_BOTH = HAS_WEIGHT | HAS_FACTORS
 
 _ZERO = np.float32(0.0)
-
-
-def point_at_parts(parts):
-    """A pointer to the parts of all columns, or None."""
-    raise NotImplementedError("for compiled code only")
-
-
-@overload(point_at_parts, inline="always")
-def _point_at_parts(parts):
-    if isinstance(parts, types.NoneType):
-        return lambda parts: None
-    return lambda parts: ln.pointer(parts)
 
 
 @row_function

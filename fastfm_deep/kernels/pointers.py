@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba.core import types
+from numba.core.extending import overload
 
 from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels._jit import row_function
-from fastfm_deep.kernels.parts import point_at_parts
 from fastfm_deep.kernels.updates import factor_states, linear_width
 
 FLOAT_BYTES = 4
@@ -39,6 +40,39 @@ class TablePointers(NamedTuple):
     inverse_scale: int
     scaled: bool
     parts: int | None  # for updates alone; see `kernels.parts`
+    lookup: int | None = None  # the row of each feature; None where they are the same
+
+
+LOOKUP = (0,)
+"""Marker of kernels for models that have one; None for others."""
+
+
+def if_marked(lookup, marker):
+    """The pointer, or None where the marker is None."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(if_marked, inline="always")
+def _if_marked(lookup, marker):
+    if isinstance(marker, types.NoneType):
+        return lambda lookup, marker: None
+    return lambda lookup, marker: lookup
+
+
+@row_function
+def row_at(lookup, feature):
+    """The row of the tables that a feature has, given a pointer to those of all features, or None."""
+    if lookup is None:
+        return feature
+    return np.intp(ln.at(lookup, feature))
+
+
+@row_function
+def factor_value(tables, row, x, lanes):
+    """What stored factors of a table row are multiplied by for the value `x`: their scale is in it."""
+    if ln.have_scales(lanes):
+        return x * ln.at(tables.linear, row * tables.linear_width + 1)
+    return x
 
 
 @row_function
@@ -58,12 +92,13 @@ def point_at_tables(params, lanes, blocks):
         ln.pointer(params.linear),
         np.intp(params.linear.shape[1]),
         ln.address_of(ln.pointer(params.factors), 0),
-        np.intp(params.factors.shape[1] * FLOAT_BYTES),
+        np.intp(params.factors.shape[1] * ln.stored_bytes(lanes)),
         np.intp(padded * FLOAT_BYTES),
         np.intp(padded // len(lanes)),
         ln.pointer(params.inverse_scale),
         len(params.inverse_scale) > 0,
         None,
+        ln.pointer_if_any(params.lookup),
     )
 
 
@@ -83,7 +118,8 @@ def point_at_states(params, step, lanes, blocks):
         tables.n_blocks,
         tables.inverse_scale,
         tables.scaled,
-        point_at_parts(params.parts),
+        ln.pointer_if_any(params.parts),
+        None,
     )
 
 

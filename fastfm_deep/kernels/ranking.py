@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastfm_deep.kernels import lanes as ln
 from fastfm_deep.kernels import network
-from fastfm_deep.kernels._jit import kernel
+from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel
+from fastfm_deep.kernels.forward import forward_from_first, multiply_first, point_at_packed
+from fastfm_deep.kernels.network import first_weights
+from fastfm_deep.kernels.pointers import FLOAT_BYTES
 from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 
 # Items whose scores stay in the first-level cache while factor after factor is added.
@@ -36,12 +40,38 @@ def score_pairs(raw, turned, start, user_raw, user_sums, scores):
             scores[first + i] = user_raw + total[i]
 
 
-@kernel
-def add_network(first, user_first, net, room, scores):
+def multiply_first_lanes(inputs, packed, out):
+    """Products of a network's first layer to `out` (n, padded units), of inputs (n, n_vectors, padded factors)."""
+    network = point_at_packed(packed)
+    no_shifts = np.zeros(out.shape[1], np.float32)
+    input_bytes = inputs.shape[1] * inputs.shape[2] * FLOAT_BYTES
+    to_inputs, to_out = (ln.address_of(ln.pointer(inputs), 0), ln.address_of(ln.pointer(out), 0))
+    before = flush_denormals()
+    multiply_first(network, to_inputs, input_bytes, len(out), ln.address_of(ln.pointer(no_shifts), 0), to_out)
+    restore_mode(before)
+    ln.keep(no_shifts)
+
+
+def multiply_first_plain(inputs, net, out):
+    """`multiply_first_lanes`, readable, of a network as it is trained."""
+    width = inputs.shape[1] * inputs.shape[2]
+    np.dot(inputs.reshape(len(out), width), first_weights(net.parameters, net.widths), out)
+
+
+def add_network_lanes(first, shared, packed, room, scores):
     """Add to the scores of items what the network says, given the products of its first layer, (n, n_units).
 
-    Goes by blocks of as many rows as there is room for.
+    `shared`, (n_units,), are the products of the user, and the shifts of a packed network; `room` is scratch.
     """
+    before = flush_denormals()
+    to_products, to_shared = (ln.address_of(ln.pointer(first), 0), ln.address_of(ln.pointer(shared), 0))
+    to_room = ln.address_of(ln.pointer(room), 0)
+    forward_from_first(point_at_packed(packed), to_products, to_shared, len(scores), to_room, ln.pointer(scores))
+    restore_mode(before)
+
+
+def add_network_plain(first, shared, net, room, scores):
+    """`add_network_lanes`, readable, in blocks of as many rows as a `NetworkRoom` has room for."""
     before = flush_denormals()
     n_units = net.widths[1]
     n_block = len(room.answers)
@@ -50,11 +80,18 @@ def add_network(first, user_first, net, room, scores):
         z = network.first_products(net, room, n)
         for i in range(n):
             for j in range(n_units):
-                z[i, j] = first[start + i, j] + user_first[j]
+                z[i, j] = first[start + i, j] + shared[j]
         network.forward_from_first(net, room, n, False)
         for i in range(n):
             scores[start + i] += room.answers[i]
     restore_mode(before)
+
+
+# Lanes go by address: they cannot run uncompiled, and no bounds are checked.
+if JIT_ENABLED and not BOUNDS_CHECKED:
+    multiply_first_rows, add_network = (kernel(multiply_first_lanes), kernel(add_network_lanes))
+else:
+    multiply_first_rows, add_network = (kernel(multiply_first_plain), kernel(add_network_plain))
 
 
 @kernel

@@ -33,6 +33,7 @@ class SlotTable(NamedTuple):
     intercept: np.ndarray
     inverse_scale: np.ndarray
     padded_factors: int
+    lookup: None = None
 
 
 class Slots(NamedTuple):

@@ -17,9 +17,11 @@ from fastfm_deep.kernels.deepfm import score_batches
 from fastfm_deep.kernels.fields import Fields
 from fastfm_deep.kernels.micro_batch import BatchOut
 from fastfm_deep.kernels.network import Network, NetworkRoom
-from fastfm_deep.model.params import blocks_for, lanes_for
-from fastfm_deep.nn.mlp import MLP, MLPShape, start_running, start_stream
+from fastfm_deep.model.packed import PACKS, forward_room, pack_network
+from fastfm_deep.model.params import scoring_blocks, scoring_lanes
+from fastfm_deep.nn.mlp import MLP, start_running, start_stream
 from fastfm_deep.nn.optimizers import DenseOptimizer
+from fastfm_deep.nn.shape import MLPShape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,12 +128,13 @@ class DeepScores:
 
     def __init__(self, deep: DeepPart, params: Parameters, n_factors: int) -> None:
         self._params = params
-        self._lanes, self._blocks = lanes_for(params.padded_factors), blocks_for(params.padded_factors)
+        self._lanes, self._blocks = scoring_lanes(params), scoring_blocks(params)
         self._fields = deep.fields()
         self._shape = deep.shape
-        self._network = deep.for_kernels()
-        self._out_shape = deep.n_vectors, n_factors, params.padded_factors
-        self._free: list[tuple[NetworkRoom, BatchOut]] = []
+        self._network = pack_network(deep, n_factors, params.padded_factors) if PACKS else deep.for_kernels()
+        width = params.padded_factors if PACKS else n_factors
+        self._out_shape = deep.n_vectors, width, params.padded_factors
+        self._free: list[tuple[Any, BatchOut]] = []
 
     def compute(self, rows: CsrRows, out: NDArray[np.float64]) -> None:
         """Write the raw scores of the rows to `out`."""
@@ -139,7 +142,8 @@ class DeepScores:
             room, found = self._free.pop()
         except IndexError:  # one for each thread
             n_rows = min(SCORE_ROWS, len(out))
-            room, found = network_room(self._shape, n_rows), batch_out(n_rows, *self._out_shape, training=False)
+            room = forward_room(self._shape) if PACKS else network_room(self._shape, n_rows)
+            found = batch_out(n_rows, *self._out_shape, training=False)
         score_batches(rows, self._params, self._fields, self._network, room, found, self._lanes, self._blocks, out)
         self._free.append((room, found))
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from fastfm_deep import validation
 from fastfm_deep.data.memory import free_memory
-from fastfm_deep.kernels.lanes import LANES
+from fastfm_deep.kernels._jit import has_feature
+from fastfm_deep.kernels.lanes import LANES, STORED_LANES
 from fastfm_deep.kernels.parts import HAS_BOTH
 from fastfm_deep.kernels.pointers import FLOAT_BYTES, STATE_ROW_BYTES
 from fastfm_deep.kernels.updates import RULES
+from fastfm_deep.model.storage import STORED_DTYPES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +35,8 @@ class Parameters(NamedTuple):
     Attributes
     ----------
     factors : array (n_features, stride)
-        In each row the factors, zeros up to `padded_factors`, then as many states for each rule state.
+        In each row the factors, zeros up to `padded_factors`, then as many states for each rule state. A copy for
+        scoring may hold bfloat16, as uint16, or int8, whose scale is the second number of the row of `linear`.
     linear : array (n_features, linear width)
         In each row the weight, then its states; see `kernels.updates`.
     intercept : array (linear width,)
@@ -44,6 +47,8 @@ class Parameters(NamedTuple):
         Factors of a row with the zeros behind them.
     parts : uint8 array (n_features,), or None where every column has both
         Whether a column has a weight, factors, or both; see `kernels.parts`. Scores need not ask.
+    lookup : int32 array (n_features,), or None
+        The row of each feature in a model of fewer rows, for scoring alone; row 0 is all zeros. None: its own.
     """
 
     factors: NDArray[np.float32]
@@ -52,6 +57,7 @@ class Parameters(NamedTuple):
     inverse_scale: NDArray[np.float32]
     padded_factors: int
     parts: NDArray[np.uint8] | None = None
+    lookup: NDArray[np.int32] | None = None
 
 
 @dataclass
@@ -73,7 +79,7 @@ class FMModel:
     @property
     def n_features(self) -> int:
         """Width of the rows it takes."""
-        return len(self.params.linear)
+        return len(self.params.linear if self.params.lookup is None else self.params.lookup)
 
     def coef(self) -> NDArray[np.float32]:
         """Linear weights (n_features,), in the units of the caller's columns and answers."""
@@ -110,9 +116,31 @@ def lanes_for(padded_factors: int) -> tuple[int, ...]:
     return LANES[16 if padded_factors % 16 == 0 else 8 if padded_factors % 8 == 0 else 4]
 
 
+def storage_of(params: Parameters) -> str:
+    """How the factors are stored, see `model.storage`."""
+    dtype = params.factors.dtype
+    return next(storage for storage, stored in STORED_DTYPES.items() if stored == dtype)
+
+
+def scoring_lanes(params: Parameters) -> tuple[Any, ...]:
+    """The marker for scoring with tables of any storage: several vectors at once where that spares passes."""
+    padded_factors = params.padded_factors
+    width = len(lanes_for(padded_factors))
+    for wider in (64, 32) if has_feature("avx512f") else (32,):
+        if padded_factors and padded_factors % wider == 0:
+            width = wider
+            break
+    return STORED_LANES[storage_of(params)][width]
+
+
 def blocks_for(padded_factors: int) -> tuple[int, ...]:
     """Marker of how many vectors of lanes a row of factors is: of length 1 for one, else empty."""
     return (0,) if padded_factors == len(lanes_for(padded_factors)) else ()
+
+
+def scoring_blocks(params: Parameters) -> tuple[int, ...]:
+    """`blocks_for` with `scoring_lanes`."""
+    return (0,) if params.padded_factors == len(scoring_lanes(params)) else ()
 
 
 def allocate(n_features: int, n_factors: int, rule: str | None) -> Parameters:
@@ -151,13 +179,36 @@ def _aligned_zeros(n_rows: int, width: int) -> NDArray[np.float32]:
 def for_scoring(model: FMModel) -> Parameters:
     """The tables as read-only views, so that every caller's scoring runs the same compiled code."""
     factors, linear, intercept, inverse_scale = (_read_only(part) for part in model.params[:4])
-    return Parameters(factors, linear, intercept, inverse_scale, model.params.padded_factors)
+    lookup = model.params.lookup
+    return Parameters(
+        factors,
+        linear,
+        intercept,
+        inverse_scale,
+        model.params.padded_factors,
+        lookup=None if lookup is None else _read_only(lookup),
+    )
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = np.require(array, requirements=["C", "A"]).view()
     view.flags.writeable = False
     return view
+
+
+def float64_rows(
+    params: Parameters, features: NDArray[np.integer], n_factors: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (n,) and factors (n, n_factors) of some features, whatever they are stored as."""
+    rows = features if params.lookup is None else params.lookup[features]
+    linear = params.linear[rows].astype(np.float64)
+    if not n_factors:
+        return linear[:, 0], np.empty((len(rows), 0))
+    stored = params.factors[rows, :n_factors]
+    if stored.dtype == np.uint16:  # the upper halves of float32
+        stored = (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    factors = stored.astype(np.float64)
+    return linear[:, 0], factors * linear[:, 1:2] if params.factors.dtype == np.int8 else factors
 
 
 def for_training(model: FMModel, rule: str) -> FMModel:

@@ -6,26 +6,24 @@ vectors add up to. The scores of a side's rows with those of the other are a pro
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from fastfm_deep.data.rows import CsrRows
 from fastfm_deep.kernels.fields import Fields
 from fastfm_deep.kernels.micro_batch import BatchOut, gather_rows
-from fastfm_deep.kernels.ranking import add_network, keep_largest, score_pairs
+from fastfm_deep.kernels.ranking import add_network, keep_largest, multiply_first_rows, score_pairs
 from fastfm_deep.kernels.slots import BatchRows
-from fastfm_deep.model.blas import one_blas_thread
 from fastfm_deep.model.deep import SCORE_ROWS, batch_out, network_room
-from fastfm_deep.model.params import FMModel, blocks_for, for_scoring, lanes_for
+from fastfm_deep.model.packed import PACKS, first_shifts, forward_room, pack_network
+from fastfm_deep.model.params import FMModel, for_scoring, scoring_blocks, scoring_lanes
+from fastfm_deep.model.ranks import Ranking
 from fastfm_deep.model.score import SLICE_WORK, raw_scores
 from fastfm_deep.model.shards import run_shards
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from fastfm_deep.kernels.network import NetworkRoom
 
 # Scores by parts and scores of whole rows differ by the rounding of float32: this many times the largest part.
 _ROUNDING = 4e-6
@@ -45,7 +43,7 @@ class Side(NamedTuple):
     sums : float32 array (n, padded_factors)
         Σ x v of each.
     first : float32 array (n, n_units)
-        Products of the network's first layer; (n, 0) without a network.
+        Products of the network's first layer, of packed networks with the padding; (n, 0) without a network.
     turned : float32 array (padded_factors, n)
         The sums, factor by factor.
     largest : float
@@ -58,13 +56,6 @@ class Side(NamedTuple):
     first: NDArray[np.float32]
     turned: NDArray[np.float32]
     largest: float
-
-
-class Ranking(NamedTuple):
-    """The best items of one user, the best first: places int64 (n,), raw scores float64 (n,)."""
-
-    places: NDArray[np.int64]
-    raw: NDArray[np.float64]
 
 
 class Ranker:
@@ -83,31 +74,43 @@ class Ranker:
         self._field_of = field_of_feature
         self._params = for_scoring(model)
         padded = self._params.padded_factors
-        self._lanes, self._blocks = lanes_for(padded), blocks_for(padded)
-        self._rooms: list[NetworkRoom] = []
+        self._lanes, self._blocks = (scoring_lanes(self._params), scoring_blocks(self._params))
+        self._rooms: list[Any] = []
         deep = model.deep
-        self._network = None if deep is None else deep.for_kernels()
+        self._network: Any = None
+        self._n_units, self._width = 0, model.n_factors
+        # What a packed network adds to the sums of its first layer; others do so themselves.
+        self._shifts = np.zeros(0, np.float32)
+        if deep is not None and PACKS:
+            self._network = pack_network(deep, model.n_factors, padded)
+            self._shifts = first_shifts(self._network)
+            self._n_units, self._width = len(self._shifts), padded
+        elif deep is not None:
+            self._network, self._n_units = (deep.for_kernels(), deep.shape.hidden_units[0])
+            self._shifts = np.zeros(self._n_units, np.float32)
         # -1: no vectors at all.
         self._fields = Fields(np.empty(0, np.int32), np.empty(0, np.uint8), -1) if deep is None else deep.fields()
         self._n_vectors = 0 if deep is None else deep.n_vectors
 
     def side(self, rows: CsrRows, n_threads: int = 1) -> Side:
         """Add up the rows of one side."""
-        model, n_rows = self._model, rows.n_rows
+        n_rows, n_units = rows.n_rows, self._n_units
         padded = self._params.padded_factors
-        n_units = 0 if model.deep is None else model.deep.shape.hidden_units[0]
         f32 = np.float32
-        raw, sums, first = np.zeros(n_rows, f32), np.zeros((n_rows, padded), f32), np.zeros((n_rows, n_units), f32)
+        raw, sums, first = (
+            np.zeros(n_rows, f32),
+            np.zeros((n_rows, padded), f32),
+            np.zeros((n_rows, n_units), f32),
+        )
         side = Side(rows, raw, sums, first, np.empty((0, n_rows), f32), 0.0)
 
         def add_up(start: int, stop: int, thread: int) -> None:
             n_most = min(SCORE_ROWS, stop - start)
-            found = batch_out(n_most, self._n_vectors, model.n_factors, padded, training=False)
+            found = batch_out(n_most, self._n_vectors, self._width, padded, training=False)
             for first in range(start, stop, SCORE_ROWS):
                 self._add_up(side, first, min(first + SCORE_ROWS, stop), found)
 
-        with self._products():
-            run_shards(add_up, n_rows, 32 * SCORE_ROWS, n_threads)
+        run_shards(add_up, n_rows, 32 * SCORE_ROWS, n_threads)
         return side._replace(turned=np.ascontiguousarray(sums.T), largest=float(np.abs(raw).max(initial=0.0)))
 
     def _add_up(self, side: Side, start: int, stop: int, found: BatchOut) -> None:
@@ -123,10 +126,8 @@ class Ranker:
             found.grads,
         )
         gather_rows(part, self._params, self._fields, out, self._lanes, self._blocks)
-        if self._model.deep is not None:
-            n_inputs, n_units = self._model.deep.shape.n_inputs, side.first.shape[1]
-            weights = self._model.deep.parameters[: n_inputs * n_units].reshape(n_inputs, n_units)
-            np.dot(out.inputs.reshape(n, n_inputs), weights, side.first[start:stop])
+        if self._network is not None:
+            multiply_first_rows(out.inputs, self._network, side.first[start:stop])
 
     def best(
         self, users: Side, user: int, items: Side, n: int, excluded: NDArray[np.integer], n_threads: int
@@ -162,6 +163,7 @@ class Ranker:
         n_items = len(items.raw)
         scores = np.empty(n_items)
         user_raw = float(self._params.intercept[0]) + float(users.raw[user])
+        shared = users.first[user] + self._shifts
         work = 1 + items.sums.shape[1] + (0 if self._model.deep is None else self._model.deep.shape.n_parameters)
 
         def score(start: int, stop: int, thread: int) -> None:
@@ -169,22 +171,19 @@ class Ranker:
             score_pairs(items.raw, items.turned, start, user_raw, users.sums[user], scores[part])
             if self._network is not None:
                 room = self._room()
-                add_network(items.first[part], users.first[user], self._network, room, scores[part])
+                add_network(items.first[part], shared, self._network, room, scores[part])
                 self._rooms.append(room)
 
-        with self._products():
-            run_shards(score, n_items, max(SCORE_ROWS, SLICE_WORK // work), n_threads)
+        run_shards(score, n_items, max(SCORE_ROWS, SLICE_WORK // work), n_threads)
         return scores
 
-    def _products(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._network is None else one_blas_thread()
-
-    def _room(self) -> NetworkRoom:
+    def _room(self) -> Any:
         try:
             return self._rooms.pop()
         except IndexError:  # one for each thread
             assert self._model.deep is not None
-            return network_room(self._model.deep.shape, SCORE_ROWS)
+            shape = self._model.deep.shape
+            return forward_room(shape) if PACKS else network_room(shape, SCORE_ROWS)
 
     def _scores_of_rows(
         self, users: Side, user: int, items: Side, places: NDArray[np.int64]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastfm_deep.data.rows import CsrRows, fold_ones
 from fastfm_deep.kernels import fm
-from fastfm_deep.model.blas import one_blas_thread
 from fastfm_deep.model.deep import DeepScores, exact_deep_score
-from fastfm_deep.model.params import FMModel, blocks_for, for_scoring, lanes_for
+from fastfm_deep.model.params import FMModel, float64_rows, for_scoring, scoring_blocks, scoring_lanes
 from fastfm_deep.model.shards import run_shards
 
 if TYPE_CHECKING:
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
 
 # Multiplications worth a slice of work: a few hundredths of a second.
 SLICE_WORK = 50_000_000
-# BLAS takes one thread for products of so few rows anyway.
-_FEW_ROWS = 4
 
 
 def work_per_row(rows: CsrRows, n_factors: int) -> float:
@@ -50,7 +46,7 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
         Finite: rows whose values are too large for float32 arithmetic are computed again in float64.
     """
     params = for_scoring(model)
-    lanes, blocks = lanes_for(params.padded_factors), blocks_for(params.padded_factors)
+    lanes, blocks = scoring_lanes(params), scoring_blocks(params)
     if len(params.inverse_scale) == 0:
         rows = fold_ones(rows)
     out = np.empty(rows.n_rows, np.float64)
@@ -64,8 +60,7 @@ def raw_scores(model: FMModel, rows: CsrRows, n_threads: int = 1) -> NDArray[np.
             deep.compute(part, out[start:stop])
 
     slice_rows = max(1, int(SLICE_WORK / work_of_model(model, rows)))
-    with contextlib.nullcontext() if deep is None or rows.n_rows < _FEW_ROWS else one_blas_thread():
-        run_shards(score, rows.n_rows, slice_rows, n_threads)
+    run_shards(score, rows.n_rows, slice_rows, n_threads)
     for row in np.flatnonzero(~np.isfinite(out)):
         out[row] = exact_score(model, rows, int(row))
     return out
@@ -79,9 +74,10 @@ def exact_score(model: FMModel, rows: CsrRows, row: int) -> float:
     params = model.params
     if len(params.inverse_scale):
         values *= params.inverse_scale[columns]
-    raw = float(params.intercept[0]) + float(params.linear[columns, 0].astype(np.float64) @ values)
+    linear, factors = float64_rows(params, columns, model.n_factors)
+    raw = float(params.intercept[0]) + float(linear @ values)
     if model.n_factors:
-        products = params.factors[columns, : model.n_factors].astype(np.float64) * values[:, None]
+        products = factors * values[:, None]
         raw += 0.5 * float((products.sum(axis=0) ** 2 - (products**2).sum(axis=0)).sum())
         if model.deep is not None:
             raw += exact_deep_score(model.deep, columns, products)
