@@ -21,13 +21,24 @@ DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 class Console:
-    """Where a command shows what it does: nowhere with `--quiet`, and with `--json` only the result."""
+    """Where a command shows what it does: nowhere with `--quiet`, and with `--json` only the result.
+
+    Attributes
+    ----------
+    silent : bool
+        Nothing but errors and the JSON object is shown.
+    live : bool
+        Standard output is a terminal, and may show lines that are overwritten.
+    watched : bool
+        Likewise standard error.
+    """
 
     def __init__(self, quiet: bool = False, as_json: bool = False) -> None:
         self.silent = quiet or as_json
         self._as_json = as_json
         self._notes = not self.silent
-        self.live = not self.silent and sys.stdout is not None and sys.stdout.isatty()
+        self.live = not self.silent and _is_terminal(sys.stdout)
+        self.watched = not self.silent and _is_terminal(sys.stderr)
 
     def show(self, text: str) -> None:
         """Print text; when nobody reads it any more, the work goes on in silence."""
@@ -47,6 +58,10 @@ class Console:
         """Say on standard error what is no error, unless nothing of the kind is wanted."""
         if self._notes:
             _write_line(f"note: {text}")
+
+
+def _is_terminal(stream: Any) -> bool:
+    return stream is not None and not stream.closed and bool(stream.isatty())
 
 
 def write_out(text: str) -> None:

@@ -5,7 +5,7 @@ A *frame* is a table of pyarrow out of one or more files.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,7 +86,12 @@ def check_names(path: str, known: Sequence[str], wanted: Sequence[str]) -> None:
                 raise validation.ambiguous_column_error(name, known.count(name))
 
 
-def chunks_as(path: str, families: Mapping[str, str], batch_rows: int) -> Iterator[tuple[Any, dict[str, Any]]]:
+def chunks_as(
+    path: str,
+    families: Mapping[str, str],
+    batch_rows: int,
+    on_read: Callable[[float], object] | None = None,
+) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Read a file part by part, with each column in its family.
 
     Parameters
@@ -95,6 +100,8 @@ def chunks_as(path: str, families: Mapping[str, str], batch_rows: int) -> Iterat
     families : dict of str to str
         The columns that are wanted, and the families that those of CSV are brought into.
     batch_rows : int
+    on_read : function of one float, optional
+        Is told with each part which share of the file it ends, unless that is unknown.
 
     Yields
     ------
@@ -106,7 +113,7 @@ def chunks_as(path: str, families: Mapping[str, str], batch_rows: int) -> Iterat
     names = names_in(path)
     check_names(path, names, list(families))
     text = names if _is_text(path) else []
-    for frame in arrow_files.iter_arrow_file(path, batch_rows, text, ()):
+    for frame in arrow_files.iter_arrow_file(path, batch_rows, text, (), on_read):
         columns = {name: frame.column(name) for name in families}
         if text:
             columns = {name: as_family(column, families[name]) for name, column in columns.items()}

@@ -92,7 +92,7 @@ def check_network(estimator: Any, n_fields: int | None) -> None:
     units = tuple(getattr(estimator, "dnn_hidden_units", ()))
     if units:
         from fastfm_deep.estimators.network_defaults import batch_rows, check_room_for_network
-        from fastfm_deep.nn.mlp import MLPShape
+        from fastfm_deep.nn.shape import MLPShape
 
         n_inputs = estimator.n_factors * (1 if n_fields is None else n_fields)
         shape = MLPShape(n_inputs, units, estimator.dnn_activation, 0.0, False)

@@ -15,6 +15,7 @@ import numpy as np
 from fastfm_deep import validation
 from fastfm_deep.cli import frames, models, outputs, texts
 from fastfm_deep.cli.console import Console
+from fastfm_deep.cli.progress import Progress
 
 
 class Order(NamedTuple):
@@ -53,16 +54,18 @@ def run_scoring(order: Order, console: Console) -> None:
     if order.out is not None:
         texts.check_output(order.out, [order.model, order.file])
     is_table = frames.is_table(order.file)
+    # Scores that run over a terminal show by themselves how far they are.
+    progress = Progress("score", console.watched and (order.out is not None or not console.live))
     estimator = models.open_model(order.model, order.n_jobs)
     models.check_kind(estimator, order.model, order.file, is_table)
     if is_table:
         models.refuse_text_options(order.text_options, order.file)
-        parts = _table_parts(order, estimator)
+        parts = _table_parts(order, estimator, progress)
     else:
         if order.keep:
             raise validation.table_option_error(["--keep"], texts.names_of([order.file]))
-        parts = _text_parts(order, estimator)
-    n_rows, n_known, n_unknown = _write(order, parts)
+        parts = _text_parts(order, estimator, progress)
+    n_rows, n_known, n_unknown = _write(order, parts, progress)
     if n_unknown:
         console.note(texts.unknown_note(n_unknown, n_known, [order.file]))
     if order.out is None:
@@ -78,13 +81,14 @@ def run_scoring(order: Order, console: Console) -> None:
     )
 
 
-def _text_parts(order: Order, estimator: Any) -> Generator[_Part, None, None]:
+def _text_parts(order: Order, estimator: Any, progress: Progress) -> Generator[_Part, None, None]:
     chunks = texts.chunks_for(
         models.id_map_of(estimator, order.model, order.base),
         order.file,
         format=order.format,
         unknown_ids=order.unknown_ids,
         n_jobs=order.n_jobs,
+        on_read=progress.read,
     )
     return _scored_text(estimator, chunks, order.raw)
 
@@ -95,16 +99,18 @@ def _scored_text(estimator: Any, chunks: Any, raw: bool) -> Generator[_Part, Non
             yield _Part(answers(estimator, chunk.X, raw), {}, chunk.X.nnz, chunk.n_unknown)
 
 
-def _table_parts(order: Order, estimator: Any) -> Generator[_Part, None, None]:
+def _table_parts(order: Order, estimator: Any, progress: Progress) -> Generator[_Part, None, None]:
     """Scores of a table, chunk by chunk; that it has all columns is seen before."""
     families = models.families_of_model(estimator)
     frames.check_names(order.file, frames.names_in(order.file), [*families, *order.keep])
-    return _scored_table(order, estimator, families)
+    return _scored_table(order, estimator, families, progress)
 
 
-def _scored_table(order: Order, estimator: Any, families: dict[str, str]) -> Generator[_Part, None, None]:
+def _scored_table(
+    order: Order, estimator: Any, families: dict[str, str], progress: Progress
+) -> Generator[_Part, None, None]:
     first = 0
-    for frame, columns in frames.chunks_as(order.file, families, frames.CHUNK_ROWS):
+    for frame, columns in frames.chunks_as(order.file, families, frames.CHUNK_ROWS, progress.read):
         for name in order.keep:
             if not outputs.can_be_written(frame.column(name).type):
                 raise validation.kept_lists_error(order.file, name, str(frame.column(name).type))
@@ -114,16 +120,17 @@ def _scored_table(order: Order, estimator: Any, families: dict[str, str]) -> Gen
         first += frame.num_rows
 
 
-def _write(order: Order, parts: Generator[_Part, None, None]) -> tuple[int, int, int]:
+def _write(order: Order, parts: Generator[_Part, None, None], progress: Progress) -> tuple[int, int, int]:
     """Write the scores of one part before the next is read; counts of rows, values and unknown ones."""
     n_rows = n_known = n_unknown = 0
     try:
-        with closing(parts), outputs.opened(order.out) as write:
+        with closing(parts), outputs.opened(order.out) as write, progress:
             for part in parts:
                 write(part.scores, part.kept)
                 n_rows += len(part.scores)
                 n_known += part.n_known
                 n_unknown += part.n_unknown
+                progress.add(len(part.scores))
     except KeyboardInterrupt:
         if order.out is None:
             raise KeyboardInterrupt("interrupted; there are more rows than scores") from None

@@ -6,7 +6,7 @@ A *text set* is one or more files of which the same base of the ids and the same
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -199,13 +199,20 @@ def read_for(
 
 
 def chunks_for(
-    id_map: IdMap, path: str, *, format: str, unknown_ids: str, n_jobs: int | None = None
+    id_map: IdMap,
+    path: str,
+    *,
+    format: str,
+    unknown_ids: str,
+    n_jobs: int | None = None,
+    on_read: Callable[[float], object] | None = None,
 ) -> Generator[TextData, None, None]:
     """Chunks of rows, with or without labels, of a file read as those that a model was trained on."""
     from fastfm_deep.data.text_chunks import read_text_chunks
 
     options: dict[str, Any] = {"format": format, "unknown_ids": unknown_ids}
-    return read_text_chunks(source(path), id_map, labels="optional", n_jobs=n_jobs, **options)
+    options |= {"n_jobs": n_jobs, "on_read": on_read}
+    return read_text_chunks(source(path), id_map, labels="optional", **options)
 
 
 def unknown_note(n_unknown: int, n_known: int, files: Sequence[str]) -> str:

@@ -76,6 +76,8 @@ def score(
     id unknown then adds nothing to the score of its row, and a note says how many there were; --unknown-ids=error
     forbids them.
 
+    What takes longer than a moment shows on a terminal how far it is, on standard error; --quiet forbids it.
+
     --unknown-ids, --base and --format are about text alone, --keep about tables.
     """
     with outcome(debug):
