@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastfm_deep.plots.history import plot_history
     from fastfm_deep.plots.interactions import plot_interactions
     from fastfm_deep.plots.report import report
+    from fastfm_deep.scorer import Scorer
     from fastfm_deep.training.callbacks import Callback
     from fastfm_deep.validation import (
         DivergenceError,
@@ -51,6 +52,7 @@ _HOMES = {
     "IdMap": "data.id_map",
     "InputError": "validation",
     "ModelFileError": "validation",
+    "Scorer": "scorer",
     "SparseFeat": "data.feature_columns",
     "TableEncoder": "estimators.table_encoder",
     "TableTooLargeError": "validation",
@@ -82,6 +84,7 @@ __all__ = [
     "IdMap",
     "InputError",
     "ModelFileError",
+    "Scorer",
     "SparseFeat",
     "TableEncoder",
     "TableTooLargeError",
