@@ -114,7 +114,7 @@ class Scorer:
         validation.check_choice("backend", backend, BACKENDS)
         if n_jobs is not None:
             validation.check_jobs(n_jobs)
-        return cls(os.fsdecode(path), validation.check_flag("mmap", mmap), backend, n_jobs)
+        return cls(os.path.abspath(os.fsdecode(path)), validation.check_flag("mmap", mmap), backend, n_jobs)
 
     def _take(self, loaded: LoadedModel) -> None:
         """Answer by this model from now on: by one assignment, so that no call sees parts of two."""
@@ -195,7 +195,7 @@ class Scorer:
         InputError
             X is not such as the model takes; the message names row and column.
         """
-        loaded = self._loaded
+        loaded, raw = self._loaded, _flag(raw)
         rows = loaded.csr_arrays(X)
         if rows is not None:
             out = np.empty(rows.n_rows)
@@ -216,8 +216,13 @@ class Scorer:
             As for `score`.
         out : float64 or float32 array (n_rows,)
             After an error some of it may have been written to.
+
+        Raises
+        ------
+        InputError
+            As `score`; or `out` is no such array.
         """
-        loaded = self._loaded
+        loaded, raw = self._loaded, _flag(raw)
         rows = loaded.csr_arrays(X)
         if rows is not None:
             _check_out(out, rows.n_rows)
@@ -255,7 +260,7 @@ class Scorer:
         InputError
             A feature is none of the model's, a value no finite number, or there are more of one than of the other.
         """
-        loaded = self._loaded
+        loaded, raw = self._loaded, raw if raw is False else _flag(raw)
         scorer = loaded.row_scorers[raw]
         try:
             if values is None:
@@ -281,7 +286,7 @@ class Scorer:
             A column is missing, or holds what it must not.
         """
         loaded = self._loaded
-        found = loaded.answer_dict(row, raw)
+        found = loaded.answer_dict(row, _flag(raw))
         loaded.check()
         return found
 
@@ -328,8 +333,10 @@ class Scorer:
             given = candidates
         else:
             given = prepare(loaded, candidates, self._jobs(n_jobs), self._table_threads(n_jobs))
+        if not len(given):
+            return Ranked(np.empty(0, np.int64), np.empty(0))
         best = rank(context_row(loaded, context, given), given, n, self._jobs(n_jobs))
-        units = loaded.units[bool(raw)]
+        units = loaded.units[_flag(raw)]
         found = Ranked(best.places, units.answers(np.array(best.raw)))
         loaded.check()
         return found
@@ -345,7 +352,7 @@ class Scorer:
         path : str or path, optional
             By default the file that was loaded; write to it as `save` does, which replaces it.
         """
-        name = self.path if path is None else os.fsdecode(path)
+        name = self.path if path is None else os.path.abspath(os.fsdecode(path))
         fresh = Scorer(name, self._mmap, self.backend, self._n_jobs).warm_up()
         self._take(fresh._loaded)
         self.path = name
@@ -364,6 +371,10 @@ class Scorer:
     def __reduce__(self) -> Any:
         """Another process loads the file itself."""
         return Scorer, (self.path, self._mmap, self.backend, self._n_jobs)
+
+
+def _flag(raw: Any) -> bool:
+    return raw if raw is True or raw is False else validation.check_flag("raw", raw)
 
 
 def _as_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:

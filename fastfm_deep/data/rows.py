@@ -186,8 +186,8 @@ def _check_compressed(
     for name, array in (("X.indptr", pointers), ("X.indices", ids)):
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise damage(f"{name} has shape={array.shape} and dtype={array.dtype}, not one row of integers")
-    if X.data.ndim != (3 if X.format == "bsr" else 1):
-        raise damage(f"X.data has shape={X.data.shape}")
+    if np.ndim(X.data) != (3 if X.format == "bsr" else 1):
+        raise damage(f"X.data has shape={np.shape(X.data)}")
     n_lines, n_places = shape
     if len(pointers) != n_lines + 1:
         raise damage(f"X.indptr has {len(pointers)} entries, not one more than the {n_lines} {line}s")

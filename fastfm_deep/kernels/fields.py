@@ -19,6 +19,7 @@ from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, row_function
 from fastfm_deep.kernels.pointers import (
     FLOAT_BYTES,
     factor_value,
+    pairs_of,
     point_at_rows,
     point_at_tables,
     row_at,
@@ -80,11 +81,11 @@ def gather_row_lanes(rows, row, params, fields, out, lanes, blocks):
 def gather_values_lanes(rows, span, tables, fields, any_maxed, to_sums, to_vectors, lanes):
     """`gather_row_lanes` of the non-zeros from span[0] to span[1] - 1, to the addresses given."""
     n_fields, width = fields.n_fields, tables.state_bytes
-    linear = pairs = _ZERO
+    linear = pairs = 0.0
     for block in range(tables.n_blocks):
         away = block * len(lanes) * FLOAT_BYTES
         factors = tables.factors + block * len(lanes) * ln.stored_bytes(lanes)
-        s = q = ln.zeros(lanes)
+        s = q = ln.wide_zeros(lanes)
         for field in range(n_fields):
             start = -_INFINITY if any_maxed and ln.at(fields.maxed, field) else _ZERO
             ln.store(to_vectors + field * width + away, ln.splat(lanes, start))
@@ -93,11 +94,12 @@ def gather_values_lanes(rows, span, tables, fields, any_maxed, to_sums, to_vecto
             x = value_at(rows, tables, p)
             at = row_at(tables.lookup, id)
             if block == 0:
-                linear += ln.at(tables.linear, at * tables.linear_width) * x
+                linear += np.float64(ln.at(tables.linear, at * tables.linear_width)) * np.float64(x)
             factor_x = ln.splat(lanes, factor_value(tables, at, x, lanes))
             vx = ln.multiply(ln.load_stored(lanes, factors + at * tables.row_bytes), factor_x)
-            s = ln.add(s, vx)
-            q = ln.add(q, ln.multiply(vx, vx))
+            wide = ln.widen(vx)
+            s = ln.add(s, wide)
+            q = ln.add(q, ln.multiply(wide, wide))
             if n_fields > 0:
                 field = np.intp(ln.at(fields.of_id, id))
                 if field >= 0:
@@ -111,13 +113,13 @@ def gather_values_lanes(rows, span, tables, fields, any_maxed, to_sums, to_vecto
                 e = to_vectors + field * width + away
                 nothing = ln.splat(lanes, -_INFINITY)
                 ln.store(e, ln.where_equal(ln.load(lanes, e), nothing, ln.zeros(lanes), ln.load(lanes, e)))
-        ln.store(to_sums + away, s)
+        ln.store(to_sums + away, ln.narrow(s))
         twice = ln.subtract(ln.multiply(s, s), q)
-        pairs += ln.sum_lanes(twice)
+        pairs += pairs_of(s, q)
         if n_fields == 0:
-            ln.store(to_vectors + away, s)
-            ln.store(to_vectors + width + away, ln.multiply(ln.splat(lanes, _HALF), twice))
-    return linear + _HALF * pairs
+            ln.store(to_vectors + away, ln.narrow(s))
+            ln.store(to_vectors + width + away, ln.multiply(ln.splat(lanes, _HALF), ln.narrow(twice)))
+    return linear + 0.5 * pairs
 
 
 @row_function

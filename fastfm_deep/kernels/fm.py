@@ -20,6 +20,7 @@ from fastfm_deep.kernels.parts import HAS_FACTORS, of_weight, part_at, part_at_l
 from fastfm_deep.kernels.pointers import (
     FLOAT_BYTES,
     factor_value,
+    pairs_of,
     point_at_rows,
     point_at_states,
     point_at_tables,
@@ -48,18 +49,21 @@ N_PLACES = 4
 
 
 @row_function
-def score_row_lanes(rows, row, ahead, tables, sums, lanes):
-    """Linear and pair terms of `row`; leaves s at the address `sums`, and asks for the parameters of `ahead`."""
+def score_row_lanes(rows, row, ahead, tables, lanes):
+    """Linear and pair terms of `row`, a float64, NaN where `pairs_of` says so; asks for the parameters of `ahead`.
+
+    s and q are added up in float64: what is left of their difference may be small beside both.
+    """
     first, end = ln.at(rows.indptr, row), ln.at(rows.indptr, row + 1)
     first_ahead, end_ahead = ln.at(rows.indptr, ahead), ln.at(rows.indptr, ahead + 1)
     to_ahead = first_ahead - first
-    linear = np.float32(0.0)
-    pairs = np.float32(0.0)
+    linear = 0.0
+    pairs = 0.0
     # The linear terms ride along with the first block: a loop of their own costs 6 %.
     for block in range(max(tables.n_blocks, 1)):
         factors = tables.factors + block * len(lanes) * ln.stored_bytes(lanes)
-        s = ln.zeros(lanes)
-        q = ln.zeros(lanes)
+        s = ln.wide_zeros(lanes)
+        q = ln.wide_zeros(lanes)
         for p in range(first, end):
             col = np.intp(ln.at(rows.indices, p))
             x = value_at(rows, tables, p)
@@ -71,15 +75,14 @@ def score_row_lanes(rows, row, ahead, tables, sums, lanes):
                 if block == 0:
                     ln.prefetch(ln.address_of(tables.linear, at_ahead * tables.linear_width))
             if block == 0:
-                linear += ln.at(tables.linear, at * tables.linear_width) * x
+                linear += np.float64(ln.at(tables.linear, at * tables.linear_width)) * np.float64(x)
             if tables.n_blocks > 0:
-                factor_x = ln.splat(lanes, factor_value(tables, at, x, lanes))
-                vx = ln.multiply(ln.load_stored(lanes, factors + at * tables.row_bytes), factor_x)
+                factor_x = ln.widen(ln.splat(lanes, factor_value(tables, at, x, lanes)))
+                vx = ln.multiply(ln.widen(ln.load_stored(lanes, factors + at * tables.row_bytes)), factor_x)
                 s = ln.add(s, vx)
                 q = ln.add(q, ln.multiply(vx, vx))
-        ln.store(sums + block * len(lanes) * FLOAT_BYTES, s)
-        pairs += ln.sum_lanes(ln.subtract(ln.multiply(s, s), q))
-    return linear + np.float32(0.5) * pairs
+        pairs += pairs_of(s, q)
+    return linear + 0.5 * pairs
 
 
 @row_function
@@ -194,14 +197,10 @@ def clip(gradient, bound):
 def score_rows_lanes(rows, params, lanes, blocks, out):
     """Raw scores of all rows into `out`, float64 (n_rows,)."""
     row_pointers, tables = point_at_rows(rows), point_at_tables(params, lanes, blocks)
-    scratch = np.empty(params.padded_factors + len(lanes), dtype=np.float32)
-    sums = ln.address_of(ln.pointer(scratch), 0)
     last = len(rows.indptr) - 2
     for row in range(last + 1):
         ahead = min(row + AHEAD_PARAMETERS, last)
-        raw = score_row_lanes(row_pointers, row, ahead, tables, sums, lanes)
-        out[row] = params.intercept[0] + raw
-    ln.keep(scratch)
+        out[row] = params.intercept[0] + score_row_lanes(row_pointers, row, ahead, tables, lanes)
 
 
 def fit_rows_lanes(rows, targets, order, span, longest, params, step, hot, lanes, blocks, tally):

@@ -170,8 +170,8 @@ def forward_from_first(network, products, shared, n_rows, room, answers):
 
 @row_function
 def _multiply_four(rows, row_bytes, n_inputs, weights, n_padded, shifts, out, out_bytes):
-    """Sums of two vectors of units for four rows at a time: eight of them stay in registers."""
-    vector_bytes = len(UNIT_LANES) * FLOAT_BYTES
+    """`_multiply_one` for four rows, which share what is loaded of the weights; with the same sums, to the bit."""
+    vector_bytes, step = len(UNIT_LANES) * FLOAT_BYTES, n_padded * FLOAT_BYTES
     x0 = ln.float_pointer(rows)
     x1 = ln.float_pointer(rows + row_bytes)
     x2 = ln.float_pointer(rows + 2 * row_bytes)
@@ -179,8 +179,9 @@ def _multiply_four(rows, row_bytes, n_inputs, weights, n_padded, shifts, out, ou
     for away in range(0, n_padded * FLOAT_BYTES, 2 * vector_bytes):
         a0 = a1 = a2 = a3 = ln.load(UNIT_LANES, shifts + away)
         b0 = b1 = b2 = b3 = ln.load(UNIT_LANES, shifts + away + vector_bytes)
+        c0 = c1 = c2 = c3 = d0 = d1 = d2 = d3 = ln.zeros(UNIT_LANES)
         at = weights + away
-        for i in range(n_inputs):
+        for i in range(0, n_inputs - 1, 2):
             u, w = ln.load(UNIT_LANES, at), ln.load(UNIT_LANES, at + vector_bytes)
             x = ln.splat(UNIT_LANES, ln.at(x0, i))
             a0, b0 = ln.add(a0, ln.multiply(x, u)), ln.add(b0, ln.multiply(x, w))
@@ -190,16 +191,35 @@ def _multiply_four(rows, row_bytes, n_inputs, weights, n_padded, shifts, out, ou
             a2, b2 = ln.add(a2, ln.multiply(x, u)), ln.add(b2, ln.multiply(x, w))
             x = ln.splat(UNIT_LANES, ln.at(x3, i))
             a3, b3 = ln.add(a3, ln.multiply(x, u)), ln.add(b3, ln.multiply(x, w))
-            at += n_padded * FLOAT_BYTES
+            u, w = ln.load(UNIT_LANES, at + step), ln.load(UNIT_LANES, at + step + vector_bytes)
+            x = ln.splat(UNIT_LANES, ln.at(x0, i + 1))
+            c0, d0 = ln.add(c0, ln.multiply(x, u)), ln.add(d0, ln.multiply(x, w))
+            x = ln.splat(UNIT_LANES, ln.at(x1, i + 1))
+            c1, d1 = ln.add(c1, ln.multiply(x, u)), ln.add(d1, ln.multiply(x, w))
+            x = ln.splat(UNIT_LANES, ln.at(x2, i + 1))
+            c2, d2 = ln.add(c2, ln.multiply(x, u)), ln.add(d2, ln.multiply(x, w))
+            x = ln.splat(UNIT_LANES, ln.at(x3, i + 1))
+            c3, d3 = ln.add(c3, ln.multiply(x, u)), ln.add(d3, ln.multiply(x, w))
+            at += 2 * step
+        if n_inputs % 2:
+            u, w = ln.load(UNIT_LANES, at), ln.load(UNIT_LANES, at + vector_bytes)
+            x = ln.splat(UNIT_LANES, ln.at(x0, n_inputs - 1))
+            a0, b0 = ln.add(a0, ln.multiply(x, u)), ln.add(b0, ln.multiply(x, w))
+            x = ln.splat(UNIT_LANES, ln.at(x1, n_inputs - 1))
+            a1, b1 = ln.add(a1, ln.multiply(x, u)), ln.add(b1, ln.multiply(x, w))
+            x = ln.splat(UNIT_LANES, ln.at(x2, n_inputs - 1))
+            a2, b2 = ln.add(a2, ln.multiply(x, u)), ln.add(b2, ln.multiply(x, w))
+            x = ln.splat(UNIT_LANES, ln.at(x3, n_inputs - 1))
+            a3, b3 = ln.add(a3, ln.multiply(x, u)), ln.add(b3, ln.multiply(x, w))
         to = out + away
-        ln.store(to, a0)
-        ln.store(to + vector_bytes, b0)
-        ln.store(to + out_bytes, a1)
-        ln.store(to + out_bytes + vector_bytes, b1)
-        ln.store(to + 2 * out_bytes, a2)
-        ln.store(to + 2 * out_bytes + vector_bytes, b2)
-        ln.store(to + 3 * out_bytes, a3)
-        ln.store(to + 3 * out_bytes + vector_bytes, b3)
+        ln.store(to, ln.add(a0, c0))
+        ln.store(to + vector_bytes, ln.add(b0, d0))
+        ln.store(to + out_bytes, ln.add(a1, c1))
+        ln.store(to + out_bytes + vector_bytes, ln.add(b1, d1))
+        ln.store(to + 2 * out_bytes, ln.add(a2, c2))
+        ln.store(to + 2 * out_bytes + vector_bytes, ln.add(b2, d2))
+        ln.store(to + 3 * out_bytes, ln.add(a3, c3))
+        ln.store(to + 3 * out_bytes + vector_bytes, ln.add(b3, d3))
 
 
 @row_function

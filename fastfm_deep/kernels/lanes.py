@@ -37,21 +37,22 @@ _FLOAT_ALIGN = 4
 
 
 class LaneVector(types.Type):
-    """Numba type of `width` float32 values."""
+    """Numba type of `width` float32 values, or float64 values where it `is_wide`."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, is_wide: bool = False) -> None:
         self.width = width
-        super().__init__(name=f"LaneVector({width})")
+        self.is_wide = is_wide
+        super().__init__(name=f"LaneVector({width}{', wide' if is_wide else ''})")
 
 
 @register_model(LaneVector)
 class _LaneVectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, lane_type: LaneVector) -> None:
-        super().__init__(manager, lane_type, ir.VectorType(_FLOAT, lane_type.width))
+        super().__init__(manager, lane_type, _vector(lane_type))
 
 
 def _vector(lane_type: LaneVector) -> ir.VectorType:
-    return ir.VectorType(_FLOAT, lane_type.width)
+    return ir.VectorType(ir.DoubleType() if lane_type.is_wide else _FLOAT, lane_type.width)
 
 
 def _splat(builder: Any, vector: ir.VectorType, scalar: Any) -> Any:
@@ -76,6 +77,40 @@ def zeros(typingctx, lanes):
         return ir.Constant(vector, [ir.Constant(_FLOAT, 0.0)] * vector.count)
 
     return lane_type(lanes), codegen
+
+
+@intrinsic
+def wide_zeros(typingctx, lanes):
+    """The same of float64 values."""
+    lane_type = LaneVector(len(lanes), is_wide=True)
+
+    def codegen(context, builder, signature, arguments):
+        vector = _vector(lane_type)
+        return ir.Constant(vector, [ir.Constant(ir.DoubleType(), 0.0)] * vector.count)
+
+    return lane_type(lanes), codegen
+
+
+@intrinsic
+def widen(typingctx, lane_vector):
+    """The lanes as float64 values."""
+    wide = LaneVector(lane_vector.width, is_wide=True)
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fpext(arguments[0], _vector(wide))
+
+    return wide(lane_vector), codegen
+
+
+@intrinsic
+def narrow(typingctx, lane_vector):
+    """The wide lanes as float32 values."""
+    lane_type = LaneVector(lane_vector.width)
+
+    def codegen(context, builder, signature, arguments):
+        return builder.fptrunc(arguments[0], _vector(lane_type))
+
+    return lane_type(lane_vector), codegen
 
 
 @intrinsic
@@ -241,13 +276,15 @@ def square_root(typingctx, lane_vector):
 
 @intrinsic
 def sum_lanes(typingctx, lane_vector):
-    """The sum across lanes, a float32."""
+    """The sum across lanes, a float32, or a float64 of wide ones."""
 
     def codegen(context, builder, signature, arguments):
-        name = f"llvm.vector.reduce.fadd.v{arguments[0].type.count}f32"
-        return _call(builder, name, _FLOAT, [ir.Constant(_FLOAT, 0.0), arguments[0]], fastmath=_FLAGS)
+        vector = arguments[0].type
+        name = f"llvm.vector.reduce.fadd.v{vector.count}f{64 if lane_vector.is_wide else 32}"
+        start = ir.Constant(vector.element, 0.0)
+        return _call(builder, name, vector.element, [start, arguments[0]], fastmath=_FLAGS)
 
-    return types.float32(lane_vector), codegen
+    return (types.float64 if lane_vector.is_wide else types.float32)(lane_vector), codegen
 
 
 @intrinsic

@@ -16,6 +16,7 @@ from fastfm_deep.kernels._jit import row_function
 from fastfm_deep.kernels.updates import factor_states, linear_width
 
 FLOAT_BYTES = 4
+_LARGEST = 3.4028234663852886e38  # of float32
 # Rows of factors with states are filled up to a multiple of this.
 STATE_ROW_BYTES = 32
 
@@ -121,6 +122,19 @@ def point_at_states(params, step, lanes, blocks):
         ln.pointer_if_any(params.parts),
         None,
     )
+
+
+@row_function
+def pairs_of(s, q):
+    """Σ (s² - q) of wide lanes; NaN where float32 would not hold the squares.
+
+    Of the difference of such numbers rounding leaves nothing in float64 either: they are scored in one place, see
+    `model.score.exact_score`.
+    """
+    squares, own = ln.sum_lanes(ln.multiply(s, s)), ln.sum_lanes(q)
+    if not squares + own <= _LARGEST:
+        return np.nan
+    return squares - own
 
 
 @row_function

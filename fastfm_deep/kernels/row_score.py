@@ -85,10 +85,11 @@ def _gather(rows, span, plan, sums, vectors, lanes):
     """Linear and pair terms; field vectors to `vectors`, an address."""
     if plan.padded_factors > 0:
         return gather_values_lanes(rows, span, plan.tables, plan.fields, plan.any_maxed, sums, vectors, lanes)
-    linear = np.float32(0.0)
+    linear = 0.0
     for p in range(span[0], span[1]):
         at = row_at(plan.tables.lookup, np.intp(ln.at(rows.indices, p)))
-        linear += ln.at(plan.tables.linear, at * plan.tables.linear_width) * value_at(rows, plan.tables, p)
+        x = np.float64(value_at(rows, plan.tables, p))
+        linear += np.float64(ln.at(plan.tables.linear, at * plan.tables.linear_width)) * x
     return linear
 
 
@@ -153,19 +154,18 @@ def _score_block(indptr, indices, values, are_ones, first_row, last_row, plan, s
     """Answer sound rows of a model without a network; returns how many answers are NaN."""
     if are_ones and not plan.tables.scaled:
         rows = RowPointers(indptr, indices, ln.ones_like(values))
-        return _score_tables(rows, first_row, last_row, plan, scratch, out, lanes)
+        return _score_tables(rows, first_row, last_row, plan, out, lanes)
     rows_of_values = RowPointers(indptr, indices, values)
-    return _score_tables(rows_of_values, first_row, last_row, plan, scratch, out, lanes)
+    return _score_tables(rows_of_values, first_row, last_row, plan, out, lanes)
 
 
 @row_function
-def _score_tables(rows, first_row, last_row, plan, scratch, out, lanes):
-    sums = ln.address_of(ln.pointer(scratch), 0)
+def _score_tables(rows, first_row, last_row, plan, out, lanes):
     n_nan = 0
     for row in range(first_row, last_row):
         ahead = min(row + AHEAD_PARAMETERS, last_row - 1)
-        raw = ln.at(plan.intercept, 0) + score_row_lanes(rows, row, ahead, plan.tables, sums, lanes)
-        answer = answer_of(plan, np.float64(raw))
+        raw = ln.at(plan.intercept, 0) + score_row_lanes(rows, row, ahead, plan.tables, lanes)
+        answer = answer_of(plan, raw)
         out[np.uintp(row)] = answer
         n_nan += answer != answer
     return n_nan
@@ -204,9 +204,9 @@ def _score_rows(plan_address, indptr, indices, values, out, lanes, lookup_marker
     n_rows = len(indptr) - 1
     if len(values) != len(indices) or len(out) != n_rows:
         return DOUBTFUL
-    n_floats = plan.padded_factors + len(lanes)
+    n_floats = 1
     if plan.n_vectors > 0:
-        n_floats += _NETWORK_ROWS * plan.n_vectors * plan.padded_factors + 8 * most_units(plan.network)
+        n_floats = (1 + _NETWORK_ROWS * plan.n_vectors) * plan.padded_factors + 8 * most_units(plan.network)
     scratch = np.empty(n_floats, dtype=np.float32)
     slots = np.full(1 << FEWEST_SLOT_BITS, -1, np.int64)
     pointer, ids, numbers = ln.pointer(indptr), ln.pointer(indices), ln.pointer(values)

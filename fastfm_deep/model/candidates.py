@@ -10,7 +10,7 @@ from fastfm_deep import validation
 from fastfm_deep.data.joined_rows import joined_rows
 from fastfm_deep.data.rows import CsrRows, is_sparse
 from fastfm_deep.data.table_parts import check_parts, fields_in
-from fastfm_deep.model.loaded import LoadedModel
+from fastfm_deep.model.loaded import LoadedModel, empty_rows
 from fastfm_deep.model.ranks import Ranking, best_of
 
 if TYPE_CHECKING:
@@ -64,13 +64,11 @@ def prepare(loaded: LoadedModel, candidates: Any, n_jobs: int | None, n_table_th
         found = loaded.table(candidates, "candidates")
         table = found, fields_in(loaded.encoding, found)
         if not found.n_rows:
-            raise validation.no_items_error("candidates", "rank")
+            return Candidates(loaded, empty_rows(), table, None)
         rows = loaded.encoding.table_rows(found, n_table_threads, table[1])
     else:
         rows = loaded.matrix_rows(candidates)
-        if not rows.n_rows:
-            raise validation.no_items_error("candidates", "rank")
-    if not loaded.engine.can_join:
+    if not rows.n_rows or not loaded.engine.can_join:
         return Candidates(loaded, rows, table, None)
     pooled = rows if table is not None else loaded.pooled(rows)
     return Candidates(loaded, rows, table, loaded.engine.prepare(pooled, n_jobs))

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 WORTH = 20_000_000
 VALUE_TYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
+# Values of other types that are converted at a time.
+_MOST_CONVERTED = 1 << 16
 _NO_VALUES = np.empty(0, np.float32)
 
 
@@ -84,6 +86,9 @@ class CompiledScorer:
         n_threads = thread_count(n_jobs, rows.n_rows * work, WORTH)
         doubts: list[int] = []
         is_single, in_place = values.dtype == np.float32, out.dtype == np.float64 and _is_behaved(out)
+        slice_rows = max(1, int(SLICE_WORK / work))
+        if not is_single:
+            slice_rows = min(slice_rows, max(1, _MOST_CONVERTED * rows.n_rows // max(1, len(values))))
 
         def answer(start: int, stop: int, thread: int) -> None:
             if doubts:
@@ -105,7 +110,7 @@ class CompiledScorer:
             if not in_place:
                 out[start:stop] = found
 
-        run_shards(answer, rows.n_rows, max(1, int(SLICE_WORK / work)), n_threads)
+        run_shards(answer, rows.n_rows, slice_rows, n_threads)
         return not doubts
 
     def _answer_exactly(self, rows: CsrRows, out: NDArray[np.float64], raw: bool) -> None:

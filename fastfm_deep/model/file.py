@@ -14,6 +14,7 @@ import os
 import stat
 import zlib
 from collections.abc import Collection, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -151,7 +152,7 @@ def _read_file(path: str | os.PathLike[str], mmap: bool) -> tuple[ModelFile, Map
     with _open(name) as file:
         try:
             header, first = _read_header(file, name)
-            mapped = MappedFile(file, name) if mmap else None
+            mapped = _mapped(file, name, first + header.data_size) if mmap else None
             arrays = {}
             for key, entry in header.entries.items():
                 array, checksum = _read_array(file, mapped, first + entry.start, entry)
@@ -162,7 +163,31 @@ def _read_file(path: str | os.PathLike[str], mmap: bool) -> tuple[ModelFile, Map
         except OSError as error:
             fault = f"cannot be read: {error.strerror or error}"
             raise validation.model_file_error(name, fault, "take a copy that can") from error
+    if mapped is not None:
+        mapped.is_whole = partial(_is_whole, mapped.memory, bytes(mapped.memory[:first]), header)
     return ModelFile(header.description, arrays), mapped
+
+
+def _mapped(file: BinaryIO, name: str, size: int) -> MappedFile:
+    """The map of a file of `size` bytes, unless that is no longer true."""
+    try:
+        mapped = MappedFile(file, name)
+    except ValueError:  # of nothing there is no map
+        mapped = None
+    if mapped is None or len(mapped.memory) != size:
+        raise _damaged(name, "it has been changed while it was read")
+    return mapped
+
+
+def _is_whole(memory: NDArray[np.uint8], beginning: bytes, header: headers.Header) -> bool:
+    """Whether a map still holds the file that was read, by its checksums."""
+    if bytes(memory[: len(beginning)]) != beginning:
+        return False
+    for key, entry in header.entries.items():
+        part = memory[len(beginning) + entry.start : len(beginning) + entry.end]
+        if f"{zlib.crc32(part.data):08x}" != header.checksums[key]:
+            return False
+    return True
 
 
 def _open(name: str) -> BinaryIO:

@@ -85,7 +85,8 @@ class LoadedModel:
         self._numbers: dict[str, int] | None = None
         # By whether raw scores are wanted.
         self.row_scorers: dict[bool, Any] = {False: _NoRowScorer, True: _NoRowScorer}
-        if not self.pools and not plain:
+        # Without compiled code nothing looks at a row before it is scored.
+        if not self.pools and not plain and self.engine.row_scorers[False].answer_rows is not None:  # type: ignore[union-attr]
             self.row_scorers = self.engine.row_scorers  # type: ignore[union-attr]
         self.check()
 
@@ -120,7 +121,7 @@ class LoadedModel:
 
     def matrix_rows(self, X: Any) -> CsrRows:
         """Rows of a matrix, or of dicts for a model that was fitted to one; not pooled."""
-        if is_dicts(X):
+        if is_dicts(X) or (isinstance(X, list) and not X):
             return self._rows_of_dicts([X] if isinstance(X, Mapping) else X)
         if isinstance(X, list) and not X:  # of dicts, as far as one can see
             return empty_rows()
@@ -157,8 +158,11 @@ class LoadedModel:
         """Rows of a model that was fitted to a matrix, each a dict from features to values."""
         indices: list[NDArray[Any]] = []
         values: list[NDArray[Any]] = []
-        for row in rows:
-            ids, numbers = self.row_arrays(*self.dict_lists(row))
+        for number, row in enumerate(rows):
+            try:
+                ids, numbers = self.row_arrays(*self.dict_lists(row))
+            except validation.InputError as error:
+                raise type(error)(f"Row {number}: {error}") from None
             indices.append(ids)
             values.append(numbers)
         indptr = np.zeros(len(rows) + 1, np.int64)
@@ -175,7 +179,9 @@ class LoadedModel:
             raise validation.row_type_error(row)
         names = self.stored.feature_names
         ids = []
-        for key in row:
+        for key, value in row.items():
+            if not isinstance(value, int | float | np.number | np.bool_):
+                raise validation.row_entry_error(key, value)
             if isinstance(key, int | np.integer) and not isinstance(key, bool):
                 ids.append(int(key))
             elif isinstance(key, str) and names is not None:
@@ -220,6 +226,7 @@ class LoadedModel:
         if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= self.n_features):
             place = int(np.flatnonzero((ids < 0) | (ids >= self.n_features))[0])
             raise validation.row_id_range_error(place, int(ids[place]), self.n_features)
+        given = given.astype(np.float64)
         bad = ~(np.abs(given) <= _LARGEST)
         if bad.any():
             place = int(np.argmax(bad))
@@ -297,6 +304,6 @@ def _flat_array(given: Any, kinds: str) -> NDArray[Any] | None:
         array = np.asarray(given)
     except (ValueError, TypeError, OverflowError):
         return None
-    if array.size == 0 and array.ndim == 1 and array.dtype.kind in "fO" and not isinstance(given, np.ndarray):
-        return np.empty(0, np.int64 if "i" in kinds and "f" not in kinds else np.float64)
+    if array.size == 0 and array.ndim == 1:  # whatever type it is of
+        return np.empty(0, np.float64 if "f" in kinds else np.int64)
     return array if array.ndim == 1 and array.dtype.kind in kinds else None

@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -56,7 +57,11 @@ class MappedFile:
     Attributes
     ----------
     memory : uint8 array (size,), read-only
+    is_whole : callable, or None
+        Whether `memory` still holds what it did; asked where the time of the last change is another one.
     """
+
+    is_whole: Callable[[], bool] | None = None
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         _catch_signal()
@@ -83,8 +88,13 @@ class MappedFile:
         ModelFileError
             It has been changed in place since.
         """
-        if self._range.is_lost or self._read_state() != self._state:
+        state = self._read_state()
+        if state == self._state and not self._range.is_lost:
+            return
+        # A new time of change alone may come from a tool that has only touched the file.
+        if state[0] != self._state[0] or self.is_whole is None or not self.is_whole() or self._range.is_lost:
             raise validation.changed_model_error(self.name)
+        self._state = state
 
 
 class _Range:

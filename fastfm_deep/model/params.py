@@ -201,13 +201,14 @@ def float64_rows(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (n,) and factors (n, n_factors) of some features, whatever they are stored as."""
     rows = features if params.lookup is None else params.lookup[features]
-    linear = params.linear[rows].astype(np.float64)
-    if not n_factors:
-        return linear[:, 0], np.empty((len(rows), 0))
-    stored = params.factors[rows, :n_factors]
-    if stored.dtype == np.uint16:  # the upper halves of float32
-        stored = (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    factors = stored.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of files that are changed while they are mapped, found out later
+        linear = params.linear[rows].astype(np.float64)
+        if not n_factors:
+            return linear[:, 0], np.empty((len(rows), 0))
+        stored = params.factors[rows, :n_factors]
+        if stored.dtype == np.uint16:  # the upper halves of float32
+            stored = (stored.astype(np.uint32) << np.uint32(16)).view(np.float32)
+        factors = stored.astype(np.float64)
     return linear[:, 0], factors * linear[:, 1:2] if params.factors.dtype == np.int8 else factors
 
 

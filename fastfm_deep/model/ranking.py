@@ -148,7 +148,10 @@ class Ranker:
             return Ranking(np.empty(0, np.int64), np.empty(0))
         largest = abs(float(users.raw[user])) + items.largest + float(np.abs(best[:n_found]).max())
         # The smallest of a heap is its first.
-        candidates = np.flatnonzero(scores >= best[0] - _ROUNDING * (1.0 + largest))
+        margin = _ROUNDING * (1.0 + largest)
+        # Parts beyond float32, which may be NaN, say nothing about rounding: then all that may be ranked are near.
+        is_near = scores >= best[0] - margin if margin < np.inf else scores > -np.inf
+        candidates = np.flatnonzero(is_near)
         places, raw = np.empty(0, np.int64), np.empty(0)
         for first in range(0, len(candidates), _TIED_ROWS):
             part = candidates[first : first + _TIED_ROWS]

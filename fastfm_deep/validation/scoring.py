@@ -68,6 +68,11 @@ def row_keys_error(found: Any, has_names: bool) -> InputError:
     )
 
 
+def row_entry_error(key: Any, value: Any) -> InputError:
+    """Say that a feature of a row that is a dict has no number."""
+    return InputTypeError(f"row[{shown(key)}]={shown(value)} must be a real number, the value of that feature.")
+
+
 def unknown_feature_error(name: str, n_features: int) -> InputError:
     """Say that a row names a feature that the model does not have."""
     return InputError(f"row has the key {name!r}, which is none of the {n_features} features of the model.")
