@@ -105,6 +105,44 @@ def test_table_to_recommendations(run):
     assert top > every + 0.25
 
 
+def test_serve(run):
+    out, err = run("serve.py")
+    assert err == ""
+    (first, best), (second, _) = (figures(name, out) for name in ("the first model: AUC", "the second model: AUC"))
+    assert first + 0.05 < second < best
+    assert "refused: The row has no column 'device', but 'user'. Give it, None where" in out
+    was, became = re.search(rf"replaced: {NUMBER}, {NUMBER}; any other: none$", out, re.MULTILINE).groups()
+    assert was != became
+    ranked = re.findall(rf"^ +\d+  {NUMBER}  as a row of its own {NUMBER}$", out, re.MULTILINE)
+    assert len(ranked) == 5
+    assert all(float(score) == pytest.approx(float(whole), abs=0.0011) for score, whole in ranked)
+    sizes = re.search(r"^(\d+) kB and (\d+) kB; largest change", out, re.MULTILINE)
+    assert int(sizes[2]) < int(sizes[1])
+    assert 0.0 < float(re.search(rf"of a probability: {NUMBER}$", out, re.MULTILINE)[1]) < 0.02
+
+
+def test_the_snippets_about_scoring_run(tmp_path, monkeypatch):
+    if INTERPRETED:
+        pytest.skip("the kernels are not compiled: too slow")
+    text = (EXAMPLES.parent / "docs" / "scoring.md").read_text()
+    *snippets, models = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert len(snippets) >= 6
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in (models, *snippets):
+        exec(code, names)
+    assert names["ids"].tolist() == [1, 2]
+    row = names["row"]
+    found = names["scorer"].score_dict(row)
+    said = [
+        float(number) for number in re.findall(rf"^scorer\.score_dict\(.*\)  # {NUMBER}\b", text, re.MULTILINE)
+    ]
+    assert len(said) == 3
+    expected = [found, found, names["scorer"].score_dict(row, raw=True)]
+    assert said == pytest.approx(expected, abs=0.0051)
+    assert names["plain"].score_dict(row) == pytest.approx(found, abs=1e-6)
+
+
 def test_movielens_table(run):
     need("ml100k")
     out, err = run("movielens_table.py")
