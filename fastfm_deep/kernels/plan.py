@@ -36,11 +36,14 @@ PLAN = (
     "activation",
     "units",
     "is_logistic",
+    "file",
+    "file_state",
 )
 """What the numbers of a plan are, int64; an address of 0 is that of nothing. Without a network `n_fields` is -1.
 
 `units`, float64 (4,), makes answers of raw scores: what is added to them after they are multiplied, what they are
-multiplied by, and the bounds they are kept within.
+multiplied by, and the bounds they are kept within. `file` is the descriptor of the file whose maps the tables are,
+or -1, and `file_state` what it was, see `kernels.file_state`.
 """
 
 (
@@ -62,6 +65,8 @@ multiplied by, and the bounds they are kept within.
     _ACTIVATION,
     _UNITS,
     _IS_LOGISTIC,
+    FILE,
+    FILE_STATE,
 ) = range(len(PLAN))
 
 

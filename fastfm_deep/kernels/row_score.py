@@ -13,11 +13,12 @@ from numba.core import types
 from numba.np.numpy_support import from_dtype
 
 from fastfm_deep.kernels import lanes as ln
-from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_function
+from fastfm_deep.kernels._jit import BOUNDS_CHECKED, JIT_ENABLED, kernel, row_function, short_kernel
 from fastfm_deep.kernels.fields import gather_values_lanes
+from fastfm_deep.kernels.file_state import has_changed
 from fastfm_deep.kernels.fm import AHEAD_PARAMETERS, score_row_lanes
 from fastfm_deep.kernels.forward import forward, most_units
-from fastfm_deep.kernels.plan import N_FEATURES, answer_of, point_at_plan
+from fastfm_deep.kernels.plan import FILE, FILE_STATE, N_FEATURES, answer_of, point_at_plan
 from fastfm_deep.kernels.pointers import FLOAT_BYTES, LOOKUP, RowPointers, row_at, value_at
 from fastfm_deep.kernels.rounding import flush_denormals, restore_mode
 from fastfm_deep.kernels.row_checks import (
@@ -97,7 +98,7 @@ def _gather(rows, span, plan, sums, vectors, lanes):
 def _score_row(plan_address, indices, values, lanes, lookup_marker, has_network):
     if len(values) != len(indices) or not _is_sound(indices, ln.at(ln.int64_pointer(plan_address), N_FEATURES)):
         return np.nan
-    plan = point_at_plan(plan_address, lanes, lookup_marker)
+    plan, numbers = point_at_plan(plan_address, lanes, lookup_marker), ln.int64_pointer(plan_address)
     rows = RowPointers(None, ln.pointer(indices), ln.pointer(values))
     span = (0, len(indices))
     _prefetch_values(rows, span, plan.tables)
@@ -114,6 +115,8 @@ def _score_row(plan_address, indices, values, lanes, lookup_marker, has_network)
         forward(plan.network, vectors, 0, 1, sums + n_floats * FLOAT_BYTES, ln.pointer(raw))
     restore_mode(before)
     ln.keep(scratch)
+    if ln.at(numbers, FILE) >= 0 and has_changed(ln.at(numbers, FILE), ln.at(numbers, FILE_STATE)):
+        return np.nan
     return answer_of(plan, raw[0])
 
 
@@ -239,7 +242,7 @@ def row_score(kind: Kind, index_types: tuple[np.dtype[Any], ...]) -> Any:
     """The kernel for models of a kind: `(address of a plan, indices, values)` to a float64 answer.
 
     NaN stands for whatever is wrong with the row: lengths that differ, a column beyond the model or named twice, a
-    value that is no finite float32, a score that is none.
+    value that is no finite float32, a score that is none, a mapped file that has been changed.
 
     It takes contiguous arrays of these types and of float32, all others are a TypeError. Left to itself Numba
     compiles for whatever types a call brings along, and ids that are floats would be rounded.
@@ -249,7 +252,7 @@ def row_score(kind: Kind, index_types: tuple[np.dtype[Any], ...]) -> Any:
     def score_row(plan_address, indices, values):
         return _score_row(plan_address, indices, values, lanes, lookup_marker, has_network)
 
-    dispatcher = _named(score_row, kind)
+    dispatcher = _named(score_row, kind, short_kernel)
     for index_type in index_types:
         dispatcher.compile((types.int64, _array_of(index_type), _VALUES))
     dispatcher.disable_compile()
@@ -278,7 +281,7 @@ def rows_score(kind: Kind, index_types: tuple[np.dtype[Any], ...]) -> Any:
             block = _score_block
             return _score_rows(plan_address, indptr, indices, values, out, lanes, lookup_marker, block)
 
-    dispatcher = _named(score_rows, kind)
+    dispatcher = _named(score_rows, kind, kernel)
     for index_type in index_types:
         ids = _array_of(index_type)
         dispatcher.compile((types.int64, ids, ids, _VALUES, types.Array(types.float64, 1, "C")))
@@ -291,11 +294,11 @@ def _markers(kind: Kind) -> tuple[Any, Any, bool]:
     return ln.STORED_LANES[kind.storage][kind.width], LOOKUP if kind.has_lookup else None, kind.has_network
 
 
-def _named(function: Any, kind: Kind) -> Any:
+def _named(function: Any, kind: Kind, compiled: Any) -> Any:
     """Compiled, under a name of its own for the files it is kept in."""
     what = kind.storage, kind.width, "lookup" if kind.has_lookup else "", "network" if kind.has_network else ""
     function.__qualname__ = "_".join([function.__name__, *map(str, filter(None, what))])
-    return kernel(function)
+    return compiled(function)
 
 
 def _array_of(dtype: np.dtype[Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastfm_deep.data.rows import CsrRows
+from fastfm_deep.kernels.file_state import CAN_ASK
 from fastfm_deep.kernels.row_score import ANSWERED, DOUBTFUL, HAS_ROW_SCORE
 from fastfm_deep.model.ranking import Ranker, Side
 from fastfm_deep.model.ranks import Ranking
@@ -46,7 +47,11 @@ class CompiledScorer:
         # Uncompiled code reads float32 alone.
         self.model = fm_model(stored, in_place=HAS_ROW_SCORE)
         self._units = {False: units, True: raw_units}
-        self.row_scorers = {raw: RowScorer(self.model, of_kind) for raw, of_kind in self._units.items()}
+        self.row_scorers = {
+            raw: RowScorer(self.model, of_kind, stored.mapped) for raw, of_kind in self._units.items()
+        }
+        self.asks_itself = HAS_ROW_SCORE and CAN_ASK
+        """Whether the answer to a single row is NaN once the mapped file has been changed."""
         self._ranker: Ranker | None = None
         self._field_of = None if stored.layout is None else stored.layout.field_of_column
 

@@ -83,6 +83,8 @@ class LoadedModel:
         self.layout = layout
         self.pools = layout is not None and bool(layout.fields_with("mean", "sqrtn").any())
         self._numbers: dict[str, int] | None = None
+        self.asks_itself = stored.mapped is None or (not plain and self.engine.asks_itself)  # type: ignore[union-attr]
+        """Whether what answers single rows sees by itself that the file is still what it was."""
         # By whether raw scores are wanted.
         self.row_scorers: dict[bool, Any] = {False: _NoRowScorer, True: _NoRowScorer}
         # Without compiled code nothing looks at a row before it is scored.

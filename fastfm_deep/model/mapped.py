@@ -57,6 +57,9 @@ class MappedFile:
     Attributes
     ----------
     memory : uint8 array (size,), read-only
+    descriptor : int
+    state : int64 array (3,)
+        Size, and seconds and nanoseconds of the last change, as they were when it was mapped.
     is_whole : callable, or None
         Whether `memory` still holds what it did; asked where the time of the last change is another one.
     """
@@ -66,19 +69,19 @@ class MappedFile:
     def __init__(self, file: BinaryIO, name: str) -> None:
         _catch_signal()
         self.name = name
-        self._number = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self._number)
-        self._state = self._read_state()
-        pages = mmap.mmap(self._number, self._state[0], access=mmap.ACCESS_READ)
+        self.descriptor = os.dup(file.fileno())
+        weakref.finalize(self, os.close, self.descriptor)
+        self.state = np.array(self._read_state(), np.int64)
+        pages = mmap.mmap(self.descriptor, int(self.state[0]), access=mmap.ACCESS_READ)
         self.memory: NDArray[np.uint8] = np.frombuffer(pages, np.uint8)
         start = self.memory.ctypes.data
         self._range = _ranges[start] = _Range(start, start + len(self.memory))
         # Arrays may outlive this object, and with them the pages.
         weakref.finalize(pages, _ranges.pop, start, None)
 
-    def _read_state(self) -> tuple[int, int]:
-        found = os.fstat(self._number)
-        return found.st_size, found.st_mtime_ns
+    def _read_state(self) -> tuple[int, int, int]:
+        found = os.fstat(self.descriptor)
+        return found.st_size, *divmod(found.st_mtime_ns, 10**9)
 
     def check(self) -> None:
         """See that what has been read from `memory` so far was the file as it was when it was mapped.
@@ -88,13 +91,13 @@ class MappedFile:
         ModelFileError
             It has been changed in place since.
         """
-        state = self._read_state()
-        if state == self._state and not self._range.is_lost:
+        state, known = self._read_state(), tuple(self.state.tolist())
+        if state == known and not self._range.is_lost:
             return
         # A new time of change alone may come from a tool that has only touched the file.
-        if state[0] != self._state[0] or self.is_whole is None or not self.is_whole() or self._range.is_lost:
+        if state[0] != known[0] or self.is_whole is None or not self.is_whole() or self._range.is_lost:
             raise validation.changed_model_error(self.name)
-        self._state = state
+        self.state[:] = state
 
 
 class _Range:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastfm_deep.data.rows import CsrRows
+from fastfm_deep.kernels.file_state import CAN_ASK
 from fastfm_deep.kernels.plan import PLAN
 from fastfm_deep.kernels.row_score import HAS_ROW_SCORE, Kind, row_score, rows_score
 from fastfm_deep.model.packed import pack_network
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from fastfm_deep.model.mapped import MappedFile
+
 INDEX_TYPES = (np.dtype(np.int32), np.dtype(np.int64))
 
 
@@ -33,6 +36,8 @@ class RowScorer:
     ----------
     model : FMModel
     units : Units
+    mapped : MappedFile, optional
+        The file whose maps the tables are: an answer is NaN once it has been changed.
 
     Attributes
     ----------
@@ -48,15 +53,16 @@ class RowScorer:
     answer: Callable[[NDArray[Any], NDArray[Any]], float]
     answer_rows: Callable[..., int] | None
 
-    def __init__(self, model: FMModel, units: Units = RAW) -> None:
+    def __init__(self, model: FMModel, units: Units = RAW, mapped: MappedFile | None = None) -> None:
         self.model = model
+        self._mapped = mapped if CAN_ASK else None
         self.units = units
         self._params = for_scoring(model)
         self.index_type = INDEX_TYPES[model.n_features >= 2**31]
         self._types: tuple[np.dtype[Any], ...] = ()
         self.answer, self.answer_rows = self._answer_plainly, None
         if HAS_ROW_SCORE:
-            self._plan, self._owned = _plan_of(model, self._params, units)
+            self._plan, self._owned = _plan_of(model, self._params, units, self._mapped)
             self._take(self.index_type)
 
     def score(self, ids: Sequence[int], values: Sequence[float]) -> float:
@@ -120,7 +126,9 @@ class _RowsKernels:
         return int(kernel(plan, indptr, *arrays))
 
 
-def _plan_of(model: FMModel, params: Parameters, units: Units) -> tuple[NDArray[np.int64], list[Any]]:
+def _plan_of(
+    model: FMModel, params: Parameters, units: Units, mapped: MappedFile | None
+) -> tuple[NDArray[np.int64], list[Any]]:
     """The plan of a model for `kernels.row_score`, and what its addresses lead to."""
     found: dict[str, Any] = {
         "linear": params.linear,
@@ -135,6 +143,8 @@ def _plan_of(model: FMModel, params: Parameters, units: Units) -> tuple[NDArray[
         "n_fields": -1,
         "units": np.array([units.shift, units.scale, units.low, units.high]),
         "is_logistic": units.is_logistic,
+        "file": -1 if mapped is None else mapped.descriptor,
+        "file_state": None if mapped is None else mapped.state,
     }
     if model.deep is not None:
         packed, fields = (pack_network(model.deep, model.n_factors, params.padded_factors), model.deep.fields())
