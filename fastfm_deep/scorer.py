@@ -75,7 +75,6 @@ class Scorer:
     """
 
     def __init__(self, path: str, mmap: bool, backend: str, n_jobs: int | None) -> None:
-        self.path = path
         self.backend = backend
         self._mmap = mmap
         self._n_jobs = n_jobs
@@ -121,6 +120,11 @@ class Scorer:
         self._loaded = loaded
 
     @property
+    def path(self) -> str:
+        """The file that answers, as an absolute path."""
+        return self._loaded.path
+
+    @property
     def n_features(self) -> int:
         """Width of the rows it takes."""
         return self._loaded.n_features
@@ -163,7 +167,10 @@ class Scorer:
         ones = CsrRows(np.zeros(2, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
         for part in ones:
             part.flags.writeable = False
+        loaded.pooled(ones)
         engine.answers(ones, False, 1)
+        if not engine.can_join:  # then whole rows are ranked
+            engine.raw_of(ones, 1)
         if loaded.encoding is not None:
             row = dict.fromkeys(name for column in loaded.encoding.learned for name in column.names_read())
             with contextlib.suppress(validation.InputError):  # columns that must not miss a value
@@ -244,7 +251,7 @@ class Scorer:
         return answer is not None and answer(rows, out, raw, self._jobs(n_jobs))
 
     def score_row(self, indices: Any, values: Any = None, raw: bool = False) -> float:
-        """The score of one row, in microseconds; lists, and arrays of other types, take some ten times as long.
+        """The score of one row, in microseconds; lists and arrays of other types take ten times as long.
 
         Parameters
         ----------
@@ -320,7 +327,7 @@ class Scorer:
         -------
         Ranked
             `ids`, rows of the candidates, and `scores`, those of the whole rows by `score`; unpacks into both.
-            Of equal scores the one that stands first comes first.
+            In the order of raw scores; of equal ones the one that stands first comes first.
 
         Raises
         ------
@@ -328,7 +335,7 @@ class Scorer:
             A column is in both or in none, or holds what it must not.
         """
         validation.check_integer("n", n, minimum=1)
-        loaded = self._loaded
+        loaded, raw = self._loaded, _flag(raw)
         if isinstance(candidates, Candidates):
             if candidates.loaded is not loaded:
                 raise validation.foreign_candidates_error()
@@ -338,7 +345,7 @@ class Scorer:
         if not len(given):
             return Ranked(np.empty(0, np.int64), np.empty(0))
         best = rank(context_row(loaded, context, given), given, n, self._jobs(n_jobs))
-        units = loaded.units[_flag(raw)]
+        units = loaded.units[raw]
         found = Ranked(best.places, units.answers(np.array(best.raw)))
         loaded.check()
         return found
@@ -357,7 +364,6 @@ class Scorer:
         name = self.path if path is None else os.path.abspath(os.fsdecode(path))
         fresh = Scorer(name, self._mmap, self.backend, self._n_jobs).warm_up()
         self._take(fresh._loaded)
-        self.path = name
         return self
 
     def _jobs(self, n_jobs: int | None) -> int | None:

@@ -84,7 +84,7 @@ COMPILED_SPECS = [
     Spec(FMClassifier, 0),
     Spec(FMRegressor, 0, is_scaled=True),
     Spec(FMClassifier, 1, options=(("negative_downsampling", 0.3),)),
-    Spec(FMRegressor, 16, options=(("clip", True),)),
+    Spec(FMRegressor, 8, options=(("clip", True),)),
     Spec(FMRegressor, 8, is_scaled=True),
     Spec(DeepFMRegressor, 5, "sum", True, (("clip", True), ("dnn_batch_norm", True), ("dnn_activation", "gelu"))),
     Spec(DeepFMClassifier, 8, "max", options=(("negative_downsampling", 0.2), ("dnn_activation", "tanh"))),

@@ -127,6 +127,34 @@ print("fine")
 
 
 @BACKENDS
+def test_a_file_that_was_cut_off_and_put_back_as_it_was(outcome, backend):
+    """Pages that were touched in between are zeros for good, though size and time are what they were."""
+    code = """
+content, times = open(path, "rb").read(), os.stat(path)
+os.truncate(path, 0)
+assert all_refused()
+with open(path, "r+b") as file:
+    file.write(content)
+os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+assert all_refused()
+assert (scorer.reload().score(X) == expected).all()
+print("fine")
+"""
+    assert_fine(outcome(LOAD + code, backend))
+
+
+@BACKENDS
+def test_a_file_that_was_only_touched(outcome, backend):
+    code = """
+os.utime(path)
+assert (scorer.score(X) == expected).all()
+assert scorer.score_row([1]) == scorer.score_row([1])
+print("fine")
+"""
+    assert_fine(outcome(LOAD + code, backend))
+
+
+@BACKENDS
 def test_a_file_that_is_cut_off_while_threads_read_it(outcome, backend):
     code = """
 counts, wrong = [0, 0], []

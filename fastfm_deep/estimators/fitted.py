@@ -80,7 +80,7 @@ class FittedFM(Explaining, BaseEstimator):
         if not hasattr(self, "encoder_"):
             raise validation.no_encoder_error("score_row_dict")
         model, scorer = self._model, self.__dict__.get("_row_scorer")
-        if scorer is None or scorer.model is not model:
+        if scorer is None or scorer.model is not model or scorer.epochs != model.epochs:
             scorer = self._row_scorer = RowScorer(model)
         ids, values = self.encoder_.encoding_.encode_row(row, pooled=True)
         if ids and max(ids) >= model.n_features:  # of training that goes on in another thread

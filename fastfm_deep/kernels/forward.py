@@ -253,13 +253,16 @@ def _activate(activation, out, n_padded):
     if activation == act.RELU:
         for away in range(0, n_padded * FLOAT_BYTES, len(UNIT_LANES) * FLOAT_BYTES):
             z = ln.load(UNIT_LANES, out + away)
-            ln.store(out + away, ln.maximum(z, ln.zeros(UNIT_LANES)))
+            # In this order NaN stays NaN, and the row is computed again.
+            ln.store(out + away, ln.maximum(ln.zeros(UNIT_LANES), z))
     elif activation == act.SIGMOID:
         for unit in range(n_padded):
-            ln.put(units, unit, act.sigmoid(ln.at(units, unit))[0])
+            z = ln.at(units, unit)
+            ln.put(units, unit, act.sigmoid(z)[0] if z == z else z)
     elif activation == act.TANH:
         for unit in range(n_padded):
-            ln.put(units, unit, act.tanh(ln.at(units, unit))[0])
+            z = ln.at(units, unit)
+            ln.put(units, unit, act.tanh(z)[0] if z == z else z)
     elif activation == act.LEAKY_RELU:
         for unit in range(n_padded):
             ln.put(units, unit, act.leaky_relu(ln.at(units, unit))[0])

@@ -1,7 +1,7 @@
 """One thread for BLAS while a network is at work: threads of our own call it, each for itself.
 
 Its own threads would wait for each other after every small product, spinning: where another process takes a core,
-a network scored 60 times slower so. The limit holds for the whole process and is counted: of two users at once the
+a network was 60 times slower so. The limit holds for the whole process and is counted: of two users at once the
 last to end lifts it.
 """
 

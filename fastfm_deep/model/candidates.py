@@ -99,5 +99,7 @@ def rank(context: CsrRows, given: Candidates, n: int, n_jobs: int | None) -> Ran
     if given.prepared is not None and given.are_apart_from(context):
         of_context = context if given.table is not None else loaded.pooled(context)
         return loaded.engine.rank(of_context, given.prepared, n, n_jobs)
-    rows = loaded.pooled(joined_rows(context, given.rows))
+    rows = joined_rows(context, given.rows)
+    if given.table is None:
+        rows = loaded.pooled(rows)
     return best_of(loaded.engine.raw_of(rows, n_jobs), n)

@@ -46,6 +46,7 @@ class LoadedModel:
 
     Attributes
     ----------
+    path : str
     stored : StoredModel
     encoding : Encoding, or None
         Of a model that was fitted to a table.
@@ -53,6 +54,7 @@ class LoadedModel:
     """
 
     def __init__(self, path: str | os.PathLike[str], mmap: bool, plain: bool) -> None:
+        self.path = os.fsdecode(path)
         self.plain = plain
         self.stored = stored = read_stored_model(path, mmap)
         self.n_features = stored.n_features
@@ -123,10 +125,10 @@ class LoadedModel:
 
     def matrix_rows(self, X: Any) -> CsrRows:
         """Rows of a matrix, or of dicts for a model that was fitted to one; not pooled."""
-        if is_dicts(X) or (isinstance(X, list) and not X):
-            return self._rows_of_dicts([X] if isinstance(X, Mapping) else X)
         if isinstance(X, list) and not X:  # of dicts, as far as one can see
             return empty_rows()
+        if is_dicts(X):
+            return self._rows_of_dicts([X] if isinstance(X, Mapping) else X)
         self._check_names(X)
         rows = as_csr_rows(X, allow_empty=True, plain=self.plain)
         width = X.shape[1] if hasattr(X, "shape") else np.shape(X)[1] if rows.n_rows else self.n_features
@@ -228,7 +230,6 @@ class LoadedModel:
         if len(ids) and (int(ids.min()) < 0 or int(ids.max()) >= self.n_features):
             place = int(np.flatnonzero((ids < 0) | (ids >= self.n_features))[0])
             raise validation.row_id_range_error(place, int(ids[place]), self.n_features)
-        given = given.astype(np.float64)
         bad = ~(np.abs(given) <= _LARGEST)
         if bad.any():
             place = int(np.argmax(bad))
@@ -248,7 +249,10 @@ class LoadedModel:
         """The answer to one row of arrays or lists that nobody has looked at."""
         ids, numbers = self.row_arrays(indices, values)
         if self.pools:
-            numbers = self.pooled(CsrRows(np.array((0, len(ids))), ids, numbers)).values
+            parts = np.array((0, len(ids)), np.int64), ids.view(), numbers.view()
+            for part in parts:
+                part.flags.writeable = False
+            numbers = self.pooled(CsrRows(*parts)).values
         return self.engine.answer_entries(ids.tolist(), numbers.tolist(), raw)
 
     def answer_dict(self, row: Any, raw: bool) -> float:

@@ -70,14 +70,14 @@ class MappedFile:
         _catch_signal()
         self.name = name
         self.descriptor = os.dup(file.fileno())
-        weakref.finalize(self, os.close, self.descriptor)
+        _at_end_of(self, os.close, self.descriptor)
         self.state = np.array(self._read_state(), np.int64)
         pages = mmap.mmap(self.descriptor, int(self.state[0]), access=mmap.ACCESS_READ)
         self.memory: NDArray[np.uint8] = np.frombuffer(pages, np.uint8)
         start = self.memory.ctypes.data
-        self._range = _ranges[start] = _Range(start, start + len(self.memory))
+        self._range = _ranges[start] = _Range(start, start + len(self.memory), self.state)
         # Arrays may outlive this object, and with them the pages.
-        weakref.finalize(pages, _ranges.pop, start, None)
+        _at_end_of(pages, _ranges.pop, start, None)
 
     def _read_state(self) -> tuple[int, int, int]:
         found = os.fstat(self.descriptor)
@@ -100,13 +100,23 @@ class MappedFile:
         self.state[:] = state
 
 
+def _at_end_of(owner: Any, function: Callable[..., Any], *arguments: Any) -> None:
+    """Call a function once an object is gone; not at the end of the process, when threads may still use it."""
+    weakref.finalize(owner, function, *arguments).atexit = False
+
+
 class _Range:
     """Addresses from `start` to `end` - 1, and whether their pages have become zeros."""
 
-    __slots__ = ("end", "is_lost", "start")
+    __slots__ = ("end", "is_lost", "start", "state")
 
-    def __init__(self, start: int, end: int) -> None:
-        self.start, self.end, self.is_lost = start, end, False
+    def __init__(self, start: int, end: int, state: NDArray[np.int64]) -> None:
+        self.start, self.end, self.is_lost, self.state = start, end, False, state
+
+    def lose(self) -> None:
+        """The pages are zeros now, whatever becomes of the file."""
+        self.is_lost = True
+        self.state[0] = -1  # for compiled code: no file is of that size
 
 
 _ranges: dict[int, _Range] = {}
@@ -148,7 +158,7 @@ def _on_bus_error(number: int, info: int, context: int) -> None:
         address = ctypes.c_size_t.from_address(info + _FAULT_ADDRESS).value if is_fault else 0
         for found in list(_ranges.values()):
             if found.start <= address < found.end:
-                found.is_lost = True
+                found.lose()
                 flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
                 at = _libc.mmap(found.start, found.end - found.start, mmap.PROT_READ, flags, -1, 0)
                 if at == found.start:

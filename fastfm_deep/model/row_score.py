@@ -55,6 +55,7 @@ class RowScorer:
 
     def __init__(self, model: FMModel, units: Units = RAW, mapped: MappedFile | None = None) -> None:
         self.model = model
+        self.epochs = model.epochs  # of training, which moves tables in place, but not the packed network
         self._mapped = mapped if CAN_ASK else None
         self.units = units
         self._params = for_scoring(model)

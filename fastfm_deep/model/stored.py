@@ -322,7 +322,8 @@ def _layout(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> FieldLay
     require(least >= -1 and most < n_fields, f"fields from {least} to {most} of {n_fields}")
     require(not pooling or len(pooling) == n_fields, f"{len(pooling)} poolings of {n_fields} fields")
     require(set(pooling) <= set(POOLINGS), f"pooling {set(pooling) - set(POOLINGS)}")
-    return FieldLayout(field_of_column, n_fields, pooling)
+    # Not the map of a file, which may change: compiled code goes where these numbers say.
+    return FieldLayout(np.array(field_of_column), n_fields, pooling)
 
 
 def _network(
