@@ -75,10 +75,11 @@ def test_nan_and_infinity_pass_through(width):
 @pytest.mark.parametrize("start", range(18))
 @pytest.mark.parametrize("width", LANES)
 def test_loads_and_stores_at_any_multiple_of_four_bytes(width, start):
-    source, target = np.arange(40, dtype=np.float32), np.full(40, -1, np.float32)
+    n = width + 24
+    source, target = np.arange(n, dtype=np.float32), np.full(n, -1, np.float32)
     last = start + width - 1
     assert copy_one(source, target, start, last, np.float32(0.5), LANES[width]) == last
-    expected = np.full(40, -1, np.float32)
+    expected = np.full(n, -1, np.float32)
     expected[start:last], expected[last] = source[start:last], 0.5
     np.testing.assert_array_equal(target, expected)
 

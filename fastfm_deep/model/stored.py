@@ -126,7 +126,7 @@ class StoredModel(NamedTuple):
     network: StoredNetwork | None
     feature_names: tuple[str, ...] | None
     encoder: tuple[list[dict[str, Any]], dict[str, NDArray[Any]]] | None
-    id_map: IdMap | None
+    id_map: IdMap | None = None
     mapped: MappedFile | None = None
 
 
